@@ -1,0 +1,47 @@
+"""tapegrad: an autograd engine on a tape, over NumPy.
+
+>>> import tapegrad as tg
+>>> x = tg.tensor(2.0, requires_grad=True)
+>>> y = x**2 + 3*x + 1
+>>> y.backward()
+>>> x.grad
+tensor(7.)
+"""
+
+from __future__ import annotations
+
+from . import methods as _methods
+from .creation import *
+from .functions.arithmetic import *
+from .functions.comparing import *
+from .functions.indexing import *
+from .functions.products import *
+from .functions.reductions import *
+from .functions.scans import *
+from .functions.shaping import *
+from .functions.softmaxes import *
+from .functions.sorting import *
+from .functions.specials import *
+from .functions.statistics import *
+from .functions.windows import *
+from .modes import detect_anomaly, enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from .primitive import REGISTRY, Primitive, Sample, ShapeError, primitive
+from .reverse import grad
+from .sampling import *
+from .tensor import Tensor, tensor
+from .values import (
+    as_dtype,
+    boolean,
+    float16,
+    float32,
+    float64,
+    get_default_dtype,
+    int8,
+    int16,
+    int32,
+    int64,
+    set_default_dtype,
+    uint8,
+)
+
+__version__ = "0.1.0"

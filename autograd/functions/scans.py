@@ -1,0 +1,9 @@
+"""Running sums and products."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__: list[str] = []
+
+METHODS: dict[str, Any] = {}

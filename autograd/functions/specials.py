@@ -1,0 +1,9 @@
+"""Special functions and other elementwise compositions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__: list[str] = []
+
+METHODS: dict[str, Any] = {}

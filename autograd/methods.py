@@ -1,0 +1,46 @@
+"""Attach functions to Tensor as operators and methods."""
+
+from __future__ import annotations
+
+from . import inplace, protocols, reverse
+from .functions import (
+    arithmetic,
+    comparing,
+    indexing,
+    products,
+    reductions,
+    scans,
+    shaping,
+    softmaxes,
+    sorting,
+    specials,
+    statistics,
+    windows,
+)
+from .tensor import Tensor
+
+FUNCTION_MODULES = (
+    arithmetic,
+    comparing,
+    indexing,
+    products,
+    reductions,
+    scans,
+    shaping,
+    softmaxes,
+    sorting,
+    specials,
+    statistics,
+    windows,
+)
+
+
+def attach() -> None:
+    """Give Tensor its methods; called once, on import."""
+    for module in (*FUNCTION_MODULES, inplace, protocols):
+        for name, function in module.METHODS.items():
+            setattr(Tensor, name, function)
+    Tensor.backward = reverse.backward  # type: ignore[attr-defined]
+
+
+attach()

@@ -1,0 +1,196 @@
+"""Whether operations are recorded: grad mode and anomaly detection.
+
+The mode is one immutable object in a context variable, so that it is independent in every
+thread and every asyncio task. ``None`` means the default (recording, no checks), which is what
+the fast path of an operation tests for.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any, NamedTuple, TypeVar
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Mode(NamedTuple):
+    """What is special about the current context."""
+
+    grad: bool = True
+    anomaly: bool = False
+    check_nan: bool = True
+
+
+DEFAULT = Mode()
+MODE: ContextVar[Mode | None] = ContextVar("tapegrad_mode", default=None)
+current = MODE.get
+
+
+def replace(**changes: bool) -> Mode | None:
+    """The current mode with some fields changed, in canonical form (default is None)."""
+    mode = (current() or DEFAULT)._replace(**changes)
+    return None if mode == DEFAULT else mode
+
+
+class _Switch:
+    """A mode change usable as ``with switch():`` and as a decorator; nests and re-enters."""
+
+    _changes: dict[str, bool] = {}
+
+    def __init__(self) -> None:
+        self._tokens: list[Any] = []
+
+    def __enter__(self) -> _Switch:
+        self._tokens.append(MODE.set(replace(**self._changes)))
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        MODE.reset(self._tokens.pop())
+
+    def _again(self) -> _Switch:
+        """A fresh switch for one call of a decorated function (threads share the decorator)."""
+        return type(self)()
+
+    def __call__(self, function: F) -> F:
+        import inspect
+
+        if inspect.isgeneratorfunction(function):
+
+            @functools.wraps(function)
+            def generator(*args: Any, **kwargs: Any) -> Any:
+                # The mode holds while the generator's own code runs, never in the caller's.
+                with self._again():
+                    inner = function(*args, **kwargs)
+                send: Any = None
+                while True:
+                    try:
+                        with self._again():
+                            item = inner.send(send)
+                    except StopIteration as stop:
+                        return stop.value
+                    try:
+                        send = yield item
+                    except GeneratorExit:
+                        inner.close()
+                        raise
+                    except BaseException as error:
+                        with self._again():
+                            item = inner.throw(error)
+                        send = yield item
+
+            return generator  # type: ignore[return-value]
+
+        @functools.wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            with self._again():
+                return function(*args, **kwargs)
+
+        return wrapper  # type: ignore[return-value]
+
+    def __init_subclass__(cls) -> None:
+        cls.__new__ = _bare_decorator  # type: ignore[method-assign,assignment]
+
+
+def _bare_decorator(cls: type[_Switch], *args: Any, **kwargs: Any) -> Any:
+    """Allow ``@no_grad`` without parentheses, as torch does."""
+    if len(args) == 1 and callable(args[0]) and not kwargs:
+        switch = object.__new__(cls)
+        switch.__init__()  # type: ignore[misc]
+        return switch(args[0])
+    return object.__new__(cls)
+
+
+class no_grad(_Switch):
+    """Record nothing inside: a context manager and a decorator.
+
+    >>> import tapegrad as tg
+    >>> x = tg.tensor(2.0, requires_grad=True)
+    >>> with tg.no_grad():
+    ...     y = x * 3
+    >>> y.requires_grad
+    False
+    """
+
+    _changes = {"grad": False}
+
+
+class enable_grad(_Switch):
+    """Record again inside a ``no_grad`` block: a context manager and a decorator.
+
+    >>> import tapegrad as tg
+    >>> x = tg.tensor(2.0, requires_grad=True)
+    >>> with tg.no_grad(), tg.enable_grad():
+    ...     y = x * 3
+    >>> y.requires_grad
+    True
+    """
+
+    _changes = {"grad": True}
+
+
+class set_grad_enabled(_Switch):
+    """Switch recording on or off: at once when called, and back at the end of a ``with``.
+
+    >>> import tapegrad as tg
+    >>> with tg.set_grad_enabled(False):
+    ...     tg.is_grad_enabled()
+    False
+    >>> tg.is_grad_enabled()
+    True
+    """
+
+    def __init__(self, mode: bool) -> None:
+        super().__init__()
+        self._changes = {"grad": bool(mode)}
+        self._before = current()
+        MODE.set(replace(grad=bool(mode)))
+
+    def __enter__(self) -> set_grad_enabled:
+        MODE.set(replace(**self._changes))
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        MODE.set(self._before)
+
+    def _again(self) -> _Switch:
+        return type(self)(self._changes["grad"])
+
+    def __call__(self, function: F) -> F:
+        MODE.set(self._before)  # used as a decorator, the call itself must not switch
+        return super().__call__(function)
+
+
+class detect_anomaly(_Switch):
+    """Raise at the first NaN, naming the operation and the line that called it.
+
+    Checks results in the forward pass and cotangents in the backward pass. Slow: for finding
+    a fault, not for training.
+
+    >>> import tapegrad as tg
+    >>> x = tg.tensor(0.0, requires_grad=True)
+    >>> with tg.detect_anomaly():
+    ...     y = tg.where(x > 0, tg.sqrt(x), 0.0)
+    ...     y.backward()  # doctest: +IGNORE_EXCEPTION_DETAIL
+    Traceback (most recent call last):
+    RuntimeError: the backward rule of 'sqrt' produced NaN ...
+    """
+
+    def __init__(self, check_nan: bool = True) -> None:
+        super().__init__()
+        self._changes = {"anomaly": True, "check_nan": bool(check_nan)}
+
+    def _again(self) -> _Switch:
+        return type(self)(self._changes["check_nan"])
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations are being recorded in this thread and context.
+
+    >>> import tapegrad as tg
+    >>> tg.is_grad_enabled()
+    True
+    """
+    mode = current()
+    return mode is None or mode.grad

@@ -1,0 +1,1 @@
+"""The primitives, by kind. Importing a module registers what it defines."""

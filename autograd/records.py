@@ -1,0 +1,211 @@
+"""The tape: what an operation leaves behind.
+
+A record is one flat list::
+
+    [number, op, output, params, note, x0, record0, x1, record1, ...]
+
+with the raw output, the keyword parameters (or None), a :class:`Note` (or None), and for each
+operand its raw value and the record that made it (or None when it is a constant). It holds no
+handles, so a parameter that is updated later leaves old records with the old values, and a
+graph is freed by reference counting as soon as its last handle goes. Records are numbered as
+they are made; an operation always has a higher number than its operands, so walking numbers
+downwards visits every operation after all of its users, without recursion or sorting.
+"""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy import ndarray
+
+from .values import PLAIN, shape_of
+
+NUMBER, OP, OUTPUT, PARAMS, NOTE, FIRST = 0, 1, 2, 3, 4, 5
+next_number = itertools.count(1).__next__
+
+
+class _Name:
+    """The op of a record that is no primitive; prints as its name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+LEAF = _Name("leaf")
+PICK = _Name("pick")  # one output of an operation that has several
+CHECKPOINT = _Name("checkpoint")  # recomputed when a walk arrives
+
+
+class Note:
+    """The rare extras of a record: who wants its gradient, hooks, where it was called."""
+
+    __slots__ = ("handle", "retain", "hooks", "spent", "stack", "__weakref__")
+
+    def __init__(self) -> None:
+        self.handle: Any = None  # weak reference to the tensor that wants .grad
+        self.retain = False
+        self.hooks: dict[int, Callable[..., Any]] | None = None
+        self.spent = False
+        self.stack: list[str] | None = None
+
+    def add_hook(self, hook: Callable[..., Any]) -> HookHandle:
+        if self.hooks is None:
+            self.hooks = {}
+        key = next_number()
+        self.hooks[key] = hook
+        return HookHandle(self, key)
+
+
+class HookHandle:
+    """What ``register_hook`` returns: ``remove()`` takes the hook away."""
+
+    def __init__(self, note: Note, key: int) -> None:
+        self._note, self._key = weakref.ref(note), key
+
+    def remove(self) -> None:
+        """Take the hook away; a second call does nothing."""
+        note = self._note()
+        if note is not None and note.hooks:
+            note.hooks.pop(self._key, None)
+
+    def __enter__(self) -> HookHandle:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.remove()
+
+
+#: Stands in the note of a record that a backward() without retain_graph has used up.
+SPENT = Note()
+SPENT.spent = True
+
+
+def note_of(record: list[Any]) -> Note:
+    """The record's note, made when first needed."""
+    if record[NOTE] is None or record[NOTE] is SPENT:
+        fresh = Note()
+        fresh.spent = record[NOTE] is SPENT
+        record[NOTE] = fresh
+    return record[NOTE]  # type: ignore[no-any-return]
+
+
+def new_leaf_record(handle: Any) -> list[Any]:
+    """A record for a leaf; it knows its handle weakly, for a strong one would be a cycle."""
+    note = Note()
+    note.handle = weakref.ref(handle)
+    return [next_number(), LEAF, handle._value, None, note]
+
+
+# -- overwritten values -----------------------------------------------------------------------
+# Every in-place change of an array notes the time here, by the array that owns the memory (so
+# views share it). Recording pays nothing for it, and a walk looks only when there is an entry.
+OVERWRITTEN: dict[int, tuple[int, Any]] = {}
+
+
+def owner(array: ndarray) -> ndarray:
+    """The array that owns the memory of a view."""
+    while type(array.base) is ndarray:
+        array = array.base
+    return array
+
+
+def mark_overwritten(value: Any) -> None:
+    """Note that this array's memory has just been changed in place."""
+    if type(value) is ndarray:
+        root = owner(value)
+        key = id(root)
+        entry = OVERWRITTEN.get(key)
+        if entry is not None and entry[1]() is root:
+            OVERWRITTEN[key] = (next_number(), entry[1])
+        else:
+
+            def forget(dead: Any, key: int = key) -> None:
+                known = OVERWRITTEN.get(key)
+                if known is not None and known[1] is dead:
+                    del OVERWRITTEN[key]
+
+            OVERWRITTEN[key] = (next_number(), weakref.ref(root, forget))
+
+
+def overwritten_since(value: Any, number: int) -> bool:
+    """Whether an array's memory was changed in place after the given moment."""
+    if type(value) is not ndarray:
+        return False
+    root = owner(value)
+    entry = OVERWRITTEN.get(id(root))
+    return entry is not None and entry[0] > number and entry[1]() is root
+
+
+# -- several outputs --------------------------------------------------------------------------
+def pick_record(record: list[Any], index: int) -> list[Any]:
+    """The record of one output of an operation that has several."""
+    return [next_number(), PICK, record[OUTPUT][index], {"index": index}, None, record[OUTPUT], record]
+
+
+class Freed:
+    """What is left of an array that a finished backward pass let go: shape and dtype."""
+
+    __slots__ = ("shape", "dtype")
+
+    def __init__(self, array: ndarray) -> None:
+        self.shape, self.dtype = array.shape, array.dtype
+
+
+# -- anomalies --------------------------------------------------------------------------------
+def has_nan(value: Any) -> bool:
+    return type(value) in PLAIN and bool(np.any(np.isnan(value)))
+
+
+#: What to try when an operation turns out NaN, by its name.
+REMEDIES = {
+    "mul": "If this is x*log(x), use tg.xlogy(x, x), which is 0 at 0.",
+    "log": "If this is x*log(x), use tg.xlogy(x, x), which is 0 at 0.",
+    "sqrt": "Inside where(), replace the argument too: "
+    "tg.where(ok, tg.sqrt(tg.where(ok, x, 1.0)), 0.0).",
+    "div": "0/0 or inf/inf. Inside where(), replace the denominator too: "
+    "x / tg.where(ok, d, 1.0).",
+    "eigh": "Eigenvectors have no derivative at equal eigenvalues.",
+}
+
+
+def anomaly_message(record: list[Any], what: str, incoming: Any = None) -> str:
+    """Name the operation, its operands and the place it was called."""
+    op = record[OP]
+    shapes = ", ".join(str(shape_of(v)) for v in record[FIRST::2])
+    text = f"{what} '{op}' produced NaN (operand shapes: {shapes})."
+    value = getattr(incoming, "_value", incoming)
+    if incoming is not None and has_nan(value):
+        text += " The gradient was NaN before it."
+    remedy = REMEDIES.get(str(op))
+    if remedy:
+        text += " " + remedy
+    stack = record[NOTE].stack if record[NOTE] is not None else None
+    if stack:
+        text += " It was called at:\n" + "".join(stack)
+    else:
+        text += " Run the forward pass inside detect_anomaly() too, to see where it was called."
+    return text
+
+
+# -- views ------------------------------------------------------------------------------------
+def view_of(source: Any, view: Any, op: Any, params: Any) -> Any:
+    """Remember that ``view`` shares the memory of ``source``, so that in-place changes of one
+    reach the other: the view keeps its root and the chain of operations, the root knows its
+    views weakly."""
+    base = source._base
+    root, chain = (source, ()) if base is None else base
+    view._base = (root, (*chain, (op, params)) if op is not None else chain)
+    views = root._views
+    if views is None:
+        root._views = views = []
+    elif len(views) > 32 and len(views) & (len(views) - 1) == 0:
+        views[:] = [ref for ref in views if ref() is not None]
+    views.append(weakref.ref(view))
+    return view

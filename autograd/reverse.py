@@ -1,0 +1,512 @@
+"""The reverse walk: the chain rule along the tape, from results down to leaves."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy import ndarray
+
+from . import modes
+from .ops.shaping import cast, sum_array_to, sum_to
+from .records import (
+    CHECKPOINT,
+    FIRST,
+    LEAF,
+    NOTE,
+    NUMBER,
+    OP,
+    OUTPUT,
+    OVERWRITTEN,
+    PARAMS,
+    PICK,
+    SPENT,
+    Freed,
+    Note,
+    anomaly_message,
+    has_nan,
+    overwritten_since,
+    pick_record,
+)
+from .tensor import Tensor, make, tensor
+from .values import PLAIN, dtype_of, full_like_value, scalar, shape_of
+
+# -- reverse walk -----------------------------------------------------------------------------
+def fit(cotangent: Any, value: Any) -> Any:
+    """Undo broadcasting and promotion: give a cotangent the shape and dtype of its operand."""
+    if type(cotangent) not in PLAIN or type(value) not in PLAIN:
+        return _fit_general(cotangent, value)
+    shape = shape_of(value)
+    found = shape_of(cotangent)
+    if found != shape:
+        cotangent = sum_array_to(cotangent, shape)
+    if type(value) is ndarray:
+        return cotangent if cotangent.dtype is value.dtype else cotangent.astype(value.dtype)
+    if type(cotangent) is type(value):
+        return cotangent
+    return scalar(cotangent, np.dtype(type(value)))
+
+
+def _fit_general(cotangent: Any, value: Any) -> Any:
+    """The same for Tensors (recorded) and for duck arrays."""
+    shape, dtype = shape_of(value), dtype_of(value)
+    if shape_of(getattr(cotangent, "_value", cotangent)) != shape:
+        cotangent = sum_to(cotangent, shape=shape)
+    raw = getattr(cotangent, "_value", cotangent)
+    if dtype_of(raw) != dtype:
+        cotangent = cast(cotangent, dtype=dtype)
+    return cotangent
+
+
+def _refuse_overwritten(record: list[Any]) -> None:
+    op = record[OP]
+    reads = getattr(op, "reads", None)
+    if reads is None:
+        return
+    number = record[NUMBER]
+    operands = record[FIRST::2]
+    tracked = [r is not None for r in record[FIRST + 1 :: 2]]
+    outputs = record[OUTPUT] if type(record[OUTPUT]) is tuple else (record[OUTPUT],)
+    for name, value in reads(operands, outputs, tracked):
+        if overwritten_since(value, number):
+            raise RuntimeError(
+                f"a value that the derivative of '{op}' needs ({name}, shape {shape_of(value)}) was "
+                "changed in place after it was used. Compute the gradient before the change, or "
+                "change a clone()."
+            )
+
+
+def walk(
+    roots: Sequence[tuple[list[Any], Any]],
+    *,
+    graph: bool,
+    retain: bool,
+    wanted: dict[int, Any] | None = None,
+) -> dict[int, tuple[list[Any], Any]]:
+    """Carry cotangents from ``roots`` down the tape.
+
+    Returns the cotangents that arrived at leaves, at tensors that retain their gradient, and at
+    the records whose numbers are in ``wanted``: ``{number: (record, cotangent)}``. With
+    ``graph`` cotangents are Tensors and the rules record what they do.
+    """
+    arrived: dict[int, tuple[list[Any], Any]] = {}
+    pending: dict[int, tuple[list[Any], Any]] = {}
+    allowed = None if wanted is None else _paths_to(roots, wanted)
+
+    def send(record: list[Any], cotangent: Any) -> None:
+        number = record[0]
+        if allowed is not None and number not in allowed:
+            return
+        where = arrived if record[1] is LEAF else pending
+        known = where.get(number)
+        if known is not None:
+            cotangent = known[1] + cotangent
+        where[number] = (record, cotangent)
+
+    for record, cotangent in roots:
+        send(record, cotangent)
+    take = pending.pop
+    number = max(pending, default=0)
+    patience = 64
+    special = modes.current()
+    checked = special is not None and special.anomaly and special.check_nan
+    fast = not graph and not checked
+    while pending:
+        item = take(number, None)
+        if item is None:
+            # Numbers are dense in most graphs; across a long gap, jump.
+            number -= 1
+            patience -= 1
+            if patience < 0:
+                number = max(pending)
+                patience = 64 + len(pending)
+            continue
+        record, g = item
+        note = record[4]
+        if note is not None:
+            if note.spent:
+                raise _spent(record)
+            if note.hooks:
+                g = _run_hooks(note, g)
+            if note.retain:
+                arrived[number] = (record, g)
+        if wanted is not None and number in wanted:
+            arrived[number] = (record, g)
+        number -= 1
+        if OVERWRITTEN:
+            _refuse_overwritten(record)
+        size = len(record)
+        if fast and record[3] is None and size <= 9 and record[1].rules is not None:
+            # One or two operands, no parameters, raw values: unrolled, for this is most of a
+            # scalar graph.
+            try:
+                if size == 9:
+                    _, op, y, _, _, a, ra, b, rb = record
+                    left, right = op.rules
+                    if ra is not None:
+                        ca = g if left is None else left(g, y, a, b)
+                        if not (type(ca) is float and type(a) is float):
+                            ca = fit(ca, a)
+                    if rb is not None:
+                        cb = g if right is None else right(g, y, a, b)
+                        if not (type(cb) is float and type(b) is float):
+                            cb = fit(cb, b)
+                else:
+                    _, op, y, _, _, a, ra = record
+                    rb = None
+                    (left,) = op.rules
+                    ca = g if left is None else left(g, y, a)
+                    if not (type(ca) is float and type(a) is float):
+                        ca = fit(ca, a)
+            except ArithmeticError:
+                pass  # Python floats raise where arrays give inf: the general path redoes it
+            else:
+                if ra is not None:
+                    n = ra[0]
+                    if ra[1] is LEAF or allowed is not None:
+                        send(ra, ca)
+                    elif n in pending:
+                        pending[n] = (ra, pending[n][1] + ca)
+                    else:
+                        pending[n] = (ra, ca)
+                if rb is not None:
+                    n = rb[0]
+                    if rb[1] is LEAF or allowed is not None:
+                        send(rb, cb)
+                    elif n in pending:
+                        pending[n] = (rb, pending[n][1] + cb)
+                    else:
+                        pending[n] = (rb, cb)
+                if not retain:
+                    _spend(record)
+                continue
+        for target, cotangent in contributions(record, g, graph, allowed):
+            if checked:
+                _refuse_nan(record, cotangent, g)
+            if record[1] is CHECKPOINT and allowed is not None and wanted is not None:
+                allowed |= _paths_to([(target, None)], wanted)
+            if record[1] is PICK:
+                _send_pick(pending, target, record[3]["index"], cotangent)
+            else:
+                send(target, cotangent)
+        if record[1] is CHECKPOINT:  # it put freshly recorded work, with higher numbers, before us
+            number = max(pending, default=0)
+        if not retain:
+            _spend(record)
+    for record, g in list(arrived.values()):
+        note = record[NOTE]
+        if record[OP] is LEAF and note is not None and note.hooks:
+            arrived[record[NUMBER]] = (record, _run_hooks(note, g))
+    return arrived
+
+
+def _paths_to(roots: Sequence[tuple[list[Any], Any]], wanted: dict[int, Any]) -> set[int]:
+    """Numbers of the records that lie on a path from a root to a wanted record."""
+    lowest = min(wanted, default=0)
+    found: dict[int, list[Any]] = {}
+    stack = [record for record, _ in roots]
+    while stack:
+        record = stack.pop()
+        if record[NUMBER] in found or record[NUMBER] < lowest:
+            continue
+        found[record[NUMBER]] = record
+        stack.extend(r for r in record[FIRST + 1 :: 2] if r is not None)
+    allowed = {n for n in wanted if n in found}
+    for number in sorted(found):
+        if number not in allowed and any(
+            r is not None and r[NUMBER] in allowed for r in found[number][FIRST + 1 :: 2]
+        ):
+            allowed.add(number)
+    return allowed
+
+
+def contributions(
+    record: list[Any], g: Any, graph: bool, allowed: set[int] | None = None
+) -> Iterator[tuple[list[Any], Any]]:
+    """What each tracked operand of a record gets: (operand's record, cotangent)."""
+    op = record[OP]
+    if op is PICK:
+        yield record[FIRST + 1], g
+        return
+    if op is CHECKPOINT:
+        yield record[PARAMS]["recompute"](record), g
+        return
+    params = record[PARAMS] or {}
+    values, records = record[FIRST::2], record[FIRST + 1 :: 2]
+    y = record[OUTPUT]
+    several = type(y) is tuple
+    if several:
+        g = _fill_missing(g, y, graph)
+    if graph:
+        operands = [make(v, r) for v, r in zip(values, records, strict=True)]
+        result = _outputs_of(record) if several else make(y, record)
+    else:
+        operands, result = values, y
+    for i, target in enumerate(records):
+        if target is None or (allowed is not None and target[NUMBER] not in allowed):
+            continue
+        try:
+            cotangent = op.pull(i, g, result, operands, params)
+        except ArithmeticError:
+            # A rule on Python floats hit 1/0 or an overflow: NumPy's scalars carry on to inf.
+            with np.errstate(all="ignore"):
+                cotangent = op.pull(
+                    i, _numpy_scalar(g), _numpy_scalar(result), [_numpy_scalar(v) for v in operands], params
+                )
+        if cotangent is not None:
+            yield target, fit(cotangent, values[i])
+
+
+def _numpy_scalar(value: Any) -> Any:
+    if type(value) is tuple:
+        return tuple(_numpy_scalar(v) for v in value)
+    return np.float64(value) if type(value) is float else value
+
+
+def _outputs_of(record: list[Any]) -> tuple[Any, ...]:
+    """Tensors on the several outputs of a record."""
+    return tuple(make(v, pick_record(record, i)) for i, v in enumerate(record[OUTPUT]))
+
+
+def _send_pick(pending: dict[int, Any], target: list[Any], index: int, cotangent: Any) -> None:
+    number = target[NUMBER]
+    if number not in pending:
+        pending[number] = (target, [None] * len(target[OUTPUT]))
+    slots = pending[number][1]
+    slots[index] = cotangent if slots[index] is None else slots[index] + cotangent
+
+
+def _fill_missing(g: list[Any], outputs: tuple[Any, ...], graph: bool) -> tuple[Any, ...]:
+    """Zeros for the outputs that nobody used."""
+    filled = []
+    for cotangent, value in zip(g, outputs, strict=True):
+        if cotangent is None:
+            cotangent = full_like_value(0.0, value)
+            if graph:
+                cotangent = make(cotangent, None)
+        filled.append(cotangent)
+    return tuple(filled)
+
+
+def _spend(record: list[Any]) -> None:
+    """Mark a record used up and let go of its arrays; their shapes stay for pictures."""
+    if record[NOTE] is None:
+        record[NOTE] = SPENT
+    else:
+        record[NOTE].spent = True
+    for i in (OUTPUT, *range(FIRST, len(record), 2)):
+        if type(record[i]) is ndarray:
+            record[i] = Freed(record[i])
+
+
+def _spent(record: list[Any]) -> RuntimeError:
+    return RuntimeError(
+        f"backward through '{record[OP]}' (output shape {shape_of(record[OUTPUT])}) a second time: "
+        "its saved values are gone. Say retain_graph=True in the first backward() or grad() to "
+        "go through the same graph again."
+    )
+
+
+def _run_hooks(note: Note, g: Any) -> Any:
+    is_raw = not isinstance(g, Tensor)
+    handle = make(g, None) if is_raw else g
+    for hook in list((note.hooks or {}).values()):
+        changed = hook(handle)
+        if changed is not None:
+            if not isinstance(changed, Tensor) or changed.shape != handle.shape:
+                raise RuntimeError(
+                    f"a hook must return None or a Tensor of shape {handle.shape}, not "
+                    f"{getattr(changed, 'shape', type(changed).__name__)}"
+                )
+            handle = changed
+    return handle._value if is_raw else handle
+
+
+def _refuse_nan(record: list[Any], cotangent: Any, incoming: Any) -> None:
+    value = cotangent._value if isinstance(cotangent, Tensor) else cotangent
+    if has_nan(value):
+        raise RuntimeError(anomaly_message(record, "the backward rule of", incoming))
+
+
+# -- what users call --------------------------------------------------------------------------
+_deliver_lock = threading.Lock()
+
+
+def _seed(output: Any, gradient: Any, graph: bool, what: str) -> Any:
+    """The cotangent to start with, checked against the output."""
+    value = output._value
+    if output._record is None:
+        raise RuntimeError(
+            f"{what}: the tensor (shape {output.shape}, dtype {output.dtype}) is not on the tape: "
+            "no operand required a gradient, or it was computed under no_grad() or detached. "
+            "Make a leaf with requires_grad=True."
+        )
+    if gradient is None:
+        if type(value) is float:
+            raw: Any = 1.0
+        elif output.shape == () or (type(value) is ndarray and value.size == 1):
+            raw = full_like_value(1.0, value)
+        else:
+            raise RuntimeError(
+                f"{what} of a tensor of shape {output.shape} needs a gradient of that shape; only "
+                "a scalar's defaults to 1. Reduce it first (.sum(), .mean()) or pass gradient=."
+            )
+        return make(raw, None) if graph else raw
+    if not isinstance(gradient, Tensor):
+        gradient = tensor(gradient, dtype=output.dtype)
+    if gradient.shape != output.shape:
+        raise RuntimeError(
+            f"{what}: gradient has shape {gradient.shape}, but the tensor has shape {output.shape}"
+        )
+    if gradient.dtype != output.dtype:
+        gradient = cast(gradient, dtype=output.dtype)
+    return gradient if graph else gradient._value
+
+
+def _deliver(arrived: dict[int, tuple[list[Any], Any]], only: set[int] | None, taken: list[Any]) -> None:
+    """Add what arrived to ``.grad``, by rebinding, never in place."""
+    seen = {id(v) for v in taken}
+    with _deliver_lock:
+        for number, (record, g) in arrived.items():
+            note = record[NOTE]
+            handle = note.handle() if note is not None and note.handle is not None else None
+            # A parameter that moved on to another record is not where this gradient belongs.
+            if handle is None or handle._record is not record:
+                continue
+            if only is not None and number not in only:
+                continue
+            if not isinstance(g, Tensor):
+                if type(g) is ndarray:
+                    # .grad must own its memory: other leaves may have got the same array.
+                    if g.base is not None or id(g) in seen:
+                        g = g.copy()
+                    seen.add(id(g))
+                g = make(g, None)
+            known = handle._grad
+            if known is not None:
+                g = known + g if g._record is not None or known._record is not None else _add(known, g)
+            handle._grad = g
+
+
+def _add(a: Any, b: Any) -> Any:
+    return make(a._value + b._value, None)
+
+
+def backward(
+    self: Any,
+    gradient: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Any = None,
+) -> None:
+    """Add d(self)/d(leaf) to the ``.grad`` of every leaf that this tensor was computed from.
+
+    ``gradient``: the cotangent, of the tensor's shape; may be left out for a one-element tensor.
+    ``retain_graph``: keep saved values so that the graph can be walked again (default:
+    ``create_graph``). ``create_graph``: record the backward pass itself, for higher derivatives.
+    ``inputs``: only these tensors get ``.grad``.
+
+    Raises RuntimeError when the tensor is not on the tape, is not a scalar and no gradient is
+    given, was already walked without ``retain_graph``, or a saved value was changed in place.
+
+    >>> import tapegrad as tg
+    >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
+    >>> (x * x).sum().backward()
+    >>> x.grad
+    tensor([2., 4.])
+    """
+    retain = create_graph if retain_graph is None else retain_graph
+    seed = _seed(self, gradient, create_graph, "backward()")
+    only = wanted = None
+    if inputs is not None:
+        inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+        if not inputs:
+            raise RuntimeError("backward(inputs=[]) has nothing to do: leave inputs out, or name some")
+        for i, x in enumerate(inputs):
+            if x._record is None:
+                raise RuntimeError(f"backward(): inputs[{i}] (shape {x.shape}) does not require a gradient")
+            if not x.is_leaf:
+                x.retain_grad()
+        wanted = {x._record[NUMBER]: None for x in inputs}
+        only = set(wanted)
+    if create_graph:
+        from .modes import enable_grad
+
+        with enable_grad():
+            arrived = walk([(self._record, seed)], graph=True, retain=retain, wanted=wanted)
+            _deliver(arrived, only, [])
+    else:
+        arrived = walk([(self._record, seed)], graph=False, retain=retain, wanted=wanted)
+        _deliver(arrived, only, [seed])
+
+
+def grad(
+    outputs: Any,
+    inputs: Any,
+    grad_outputs: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool | None = None,
+    *,
+    materialize_grads: bool = False,
+) -> tuple[Any, ...]:
+    """The gradients of (the sum of) ``outputs`` by ``inputs``, without touching any ``.grad``.
+
+    ``outputs``, ``inputs``: a tensor or a sequence; ``grad_outputs``: cotangents of the outputs.
+    Returns a tuple, one gradient per input. An input that no output depends on is an error
+    unless ``allow_unused`` (then None) or ``materialize_grads`` (then zeros).
+
+    >>> import tapegrad as tg
+    >>> x = tg.tensor(3.0, requires_grad=True)
+    >>> (first,) = tg.grad(x**3, x, create_graph=True)
+    >>> (second,) = tg.grad(first, x)
+    >>> first.item(), second.item()
+    (27.0, 18.0)
+    """
+    outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    if grad_outputs is None or isinstance(grad_outputs, Tensor):
+        grad_outputs = [grad_outputs] * len(outputs) if grad_outputs is None else [grad_outputs]
+    if len(grad_outputs) != len(outputs):
+        raise RuntimeError(f"grad(): {len(outputs)} outputs but {len(grad_outputs)} grad_outputs")
+    for i, x in enumerate(inputs):
+        if not isinstance(x, Tensor):
+            raise TypeError(f"grad(): inputs[{i}] is a {type(x).__name__}, not a Tensor")
+        if x._record is None:
+            raise RuntimeError(
+                f"grad(): inputs[{i}] (shape {x.shape}, dtype {x.dtype}) does not require a gradient: "
+                "make it a leaf with requires_grad=True before computing the outputs"
+            )
+    retain = create_graph if retain_graph is None else retain_graph
+    wanted = {x._record[NUMBER]: None for x in inputs}
+    roots = [
+        (y._record, _seed(y, g, create_graph, "grad()")) for y, g in zip(outputs, grad_outputs, strict=True)
+    ]
+    if create_graph:
+        from .modes import enable_grad
+
+        with enable_grad():
+            arrived = walk(roots, graph=True, retain=retain, wanted=wanted)
+    else:
+        arrived = walk(roots, graph=False, retain=retain, wanted=wanted)
+    results: list[Any] = []
+    for i, x in enumerate(inputs):
+        found = arrived.get(x._record[NUMBER])
+        if found is not None:
+            g = found[1]
+            results.append(g if isinstance(g, Tensor) else make(g, None))
+        elif materialize_grads:
+            results.append(make(full_like_value(0.0, x._value), None))
+        elif allow_unused:
+            results.append(None)
+        else:
+            raise RuntimeError(
+                f"grad(): there is no path from the outputs to inputs[{i}] (shape {x.shape}"
+                f"{', name ' + repr(x.name) if x.name else ''}). Was it used, or cut by detach(), "
+                "no_grad() or numpy()? Say allow_unused=True to get None instead."
+            )
+    return tuple(results)
+
+
