@@ -1,0 +1,71 @@
+"""What every loss shares: the reduction, the checks of its operands, and the class form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tapegrad import Tensor
+
+REDUCTIONS = ("mean", "sum", "none")
+
+
+def reduce(values: Tensor, reduction: str, weight: Any = None, total: Any = None) -> Tensor:
+    """Weighted elementwise losses brought to ``reduction``.
+
+    ``"mean"`` divides the weighted sum by the number of elements, as torch's weighted losses do
+    (or by ``total`` where a loss is a weighted mean, as cross-entropy with class weights is);
+    ``"sum"`` adds up; ``"none"`` returns one loss per element.
+
+    >>> import tapegrad as tg
+    >>> tg.losses.reduce(tg.tensor([1.0, 2.0, 6.0]), "mean")
+    tensor(3.)
+    """
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"reduction must be one of {REDUCTIONS}, not {reduction!r}")
+    if weight is not None:
+        values = values * weight
+    if reduction == "none":
+        return values
+    if reduction == "sum":
+        return values.sum()
+    return values.mean() if total is None else values.sum() / total
+
+
+def same_shape(input: Tensor, target: Tensor, what: str) -> None:
+    """Refuse operands whose shapes differ: (N,) against (N, 1) would broadcast to (N, N)."""
+    if input.shape != target.shape:
+        hint = ""
+        if tuple(n for n in input.shape if n != 1) == tuple(n for n in target.shape if n != 1):
+            hint = f" Use target.reshape{input.shape} to line them up."
+        raise ValueError(
+            f"{what}: input has shape {input.shape} but target has shape {target.shape}; "
+            f"a silent broadcast would compare every pair.{hint}"
+        )
+    not_empty(input, what)
+
+
+def not_empty(input: Tensor, what: str) -> None:
+    """Refuse an empty batch: its mean is 0/0."""
+    if 0 in input.shape:
+        raise ValueError(f"{what}: the batch is empty (shape {input.shape})")
+
+
+class Loss:
+    """A loss function with its settings: call it on ``(input, target)``."""
+
+    function: Callable[..., Tensor]
+
+    def __init__(self, **settings: Any) -> None:
+        self.settings = settings
+        reduction = settings.get("reduction", "mean")
+        if reduction not in REDUCTIONS:
+            raise ValueError(f"reduction must be one of {REDUCTIONS}, not {reduction!r}")
+
+    def __call__(self, input: Tensor, target: Tensor) -> Tensor:
+        """The loss of ``input`` against ``target``."""
+        return type(self).function(input, target, **self.settings)
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{k}={v!r}" for k, v in self.settings.items() if v is not None)
+        return f"{type(self).__name__}({shown})"

@@ -1,0 +1,67 @@
+"""Layers and activations as functions, by the names of torch.nn.functional."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tapegrad import (
+    Tensor,
+    fold,
+    log_softmax,
+    one_hot,
+    pad,
+    relu,
+    sigmoid,
+    softmax,
+    softplus,
+    tanh,
+    unfold,
+)
+from tapegrad.losses import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    huber_loss,
+    l1_loss,
+    mse_loss,
+    nll_loss,
+)
+
+__all__ = [
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "fold",
+    "huber_loss",
+    "l1_loss",
+    "linear",
+    "log_softmax",
+    "mse_loss",
+    "nll_loss",
+    "one_hot",
+    "pad",
+    "relu",
+    "sigmoid",
+    "softmax",
+    "softplus",
+    "tanh",
+    "unfold",
+]
+
+
+def linear(input: Tensor, weight: Tensor, bias: Any = None) -> Tensor:
+    """x·Wᵀ + b for x (..., in), W (out, in), b (out,).
+
+    ValueError when the last dimension of x is not that of W.
+
+    >>> import tapegrad as tg
+    >>> tg.nn.functional.linear(tg.ones(1, 2), tg.tensor([[1.0, 2.0]]), tg.tensor([0.5]))
+    tensor([[3.5]])
+    """
+    if not input.ndim or input.shape[-1] != weight.shape[-1]:
+        raise ValueError(
+            f"linear: input of shape {input.shape} must end in {weight.shape[-1]} features "
+            f"(weight has shape {weight.shape})"
+        )
+    output = input @ weight.T
+    return output if bias is None else output + bias

@@ -1,0 +1,17 @@
+"""Optimizers: each algorithm once, as a pure rule in tensor ops, and one stateful shell.
+
+>>> import tapegrad as tg
+>>> w = tg.tensor([1.0, -2.0], requires_grad=True)
+>>> optimizer = tg.optim.SGD([w], lr=0.1)
+>>> ((w - 3) ** 2).sum().backward()
+>>> optimizer.step()
+>>> w
+tensor([ 1.4, -1. ], requires_grad=True)
+"""
+
+from __future__ import annotations
+
+from . import functional, schedules
+from .optimizer import SGD, Adam, AdamW, Optimizer
+
+__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "functional", "schedules"]
