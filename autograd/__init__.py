@@ -10,6 +10,8 @@ tensor(7.)
 
 from __future__ import annotations
 
+from typing import Any as _Any
+
 from . import methods as _methods
 from .creation import *
 from .functions.arithmetic import *
@@ -28,6 +30,7 @@ from .modes import detect_anomaly, enable_grad, is_grad_enabled, no_grad, set_gr
 from .primitive import REGISTRY, Primitive, Sample, ShapeError, primitive
 from .reverse import grad
 from .sampling import *
+from .saving import load, save
 from .tensor import Tensor, tensor
 from .values import (
     as_dtype,
@@ -45,3 +48,14 @@ from .values import (
 )
 
 __version__ = "0.1.0"
+
+_LAZY = frozenset({"losses", "nn", "optim"})
+
+
+def __getattr__(name: str) -> _Any:
+    """Load the folders above the engine when they are first asked for."""
+    if name in _LAZY:
+        import importlib
+
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
