@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ops import shaping as ops
+from ..ops import indexing as ops
 from ..tensor import Tensor
 from ..values import PLAIN
 

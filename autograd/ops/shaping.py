@@ -79,7 +79,7 @@ flip = linear(
 cat = linear_many(
     "cat",
     lambda *xs, axis: np.concatenate(xs, axis=axis),
-    lambda i, g, *xs, axis: getitem(g, index=_part(i, xs, axis)),
+    lambda i, g, *xs, axis: _getitem(g, _part(i, xs, axis)),
     samples=[Sample(M23, M23[:1], axis=0), Sample(M23, M23 * 2, M23[:, :1], axis=1)],
 )
 
@@ -94,44 +94,12 @@ def _part(i: int, xs: Any, axis: int) -> tuple[Any, ...]:
 stack = linear_many(
     "stack",
     lambda *xs, axis: np.stack(xs, axis=axis),
-    lambda i, g, *xs, axis: getitem(g, index=(*[slice(None)] * axis, i)),
+    lambda i, g, *xs, axis: _getitem(g, (*[slice(None)] * axis, i)),
     samples=[Sample(M23, M23 * 2, axis=0), Sample(M23, M23 * 2, axis=2), Sample(0.5, 1.5, axis=0)],
 )
 
 
-def _put(x: Any, index: Any, shape: tuple[int, ...]) -> Any:
-    out = np.zeros(shape, dtype_of(x))
-    if _is_basic(index):
-        out[index] = x
-    else:
-        np.add.at(out, index, x)
-    return out
+def _getitem(x: Any, index: Any) -> Any:
+    from .indexing import getitem
 
-
-def _is_basic(index: Any) -> bool:
-    """Whether an index takes every element at most once by construction (no arrays in it)."""
-    items = index if type(index) is tuple else (index,)
-    return all(i is None or i is Ellipsis or type(i) in (int, slice) for i in items)
-
-
-getitem = linear(
-    "getitem",
-    lambda x, *, index: x[index],
-    lambda g, x, *, index: put(g, index=index, shape=shape_of(x)),
-    view=True,
-    samples=[
-        Sample(M23, index=0),
-        Sample(M23, index=(1, slice(None, None, -1))),
-        Sample(M23, index=(Ellipsis, None, 1)),
-        Sample(M23, index=np.array([0, 1, 1, 0, 0])),
-        Sample(M23, index=(np.array([0, 1, 1]), np.array([2, 0, 0]))),
-        Sample(M23, index=M23 > 0),
-    ],
-)
-# The transpose of indexing: elements that were taken several times add up.
-put = linear(
-    "put",
-    lambda x, *, index, shape: _put(x, index, shape),
-    lambda g, x, *, index, shape: getitem(g, index=index),
-    samples=[Sample(M23[0], index=1, shape=(2, 3)), Sample(M23[0], index=np.array([0, 1, 1]), shape=(4,))],
-)
+    return getitem(x, index=index)
