@@ -11,7 +11,7 @@ from typing import Any
 
 from .ops.shaping import expand
 from .records import CHECKPOINT, FIRST, LEAF, NUMBER, OP, OUTPUT, PARAMS, PICK, new_leaf_record
-from .reverse import _fit_general, _outputs_of, walk
+from .reverse import _fit_general, _outputs_of, on_tape, walk
 from .tensor import Tensor, make
 from .values import dtype_of, full_like_value, shape_of
 
@@ -71,7 +71,7 @@ def _push(record: list[Any], ts: list[Any], graph: bool) -> Any:
     if op.family == "linear" and len(values) == 1:
         return op.function(ts[0], **params)
     if graph:
-        xs: list[Any] = [make(v, r) for v, r in zip(values, records, strict=True)]
+        xs: list[Any] = on_tape(values, records)
         out: Any = _outputs_of(record) if type(y) is tuple else make(y, record)
     else:
         xs, out = values, y
@@ -134,7 +134,7 @@ def _transposed(record: list[Any], ts: list[Any], graph: bool) -> Any:
                 dummy._record = new_leaf_record(dummy)
             g.append(dummy)
         tracked = [i for i, t in enumerate(ts) if t is not None]
-        xs = [make(v, r if graph else None) for v, r in zip(values, records, strict=True)]
+        xs = on_tape(values, records if graph else [None] * len(records))
         if several:
             out: Any = _outputs_of(record) if graph else tuple(make(v, None) for v in y)
         else:

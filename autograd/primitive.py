@@ -142,6 +142,8 @@ def _reading(rule: Callable[..., Any], family: str) -> tuple[bool, set[int] | No
         return True, None
     names = list(code.co_varnames[: code.co_argcount])
     skip = {"elementwise": 0, "reduction": 0, "bilinear": 1, "general": 1, "indexed": 2}[family]
+    if family == "elementwise" and names[:1] == ["g"]:  # a product rule, not a partial
+        skip = 1
     names = names[skip:]
     of_output = False
     if family != "bilinear" and names:
@@ -487,11 +489,14 @@ def elementwise(
     """A primitive that works element by element, with broadcasting.
 
     ``partials``: one per operand, the partial derivative as a function ``(y, *xs)`` or a number.
-    ``rules`` may give the products ``(g, y, *xs) -> g * partial`` directly, to save a call.
+    ``rules``: in place of partials, the products ``(g, y, *xs) -> g * partial`` themselves, for
+    operations that select (an infinite cotangent must not become NaN where nothing passes).
     ``floating``: integer operands are first cast to the default float dtype.
     ``analytic``: holds for complex arguments too, so that the checker may use the complex step.
     """
     plain = not _takes_params(forward)
+    if rules is not None:
+        partials = tuple(1.0 if rule is None else _at_one(rule) for rule in rules)
     op = Primitive(
         name,
         forward,
@@ -502,11 +507,16 @@ def elementwise(
         scalar=scalar,
         floating=floating,
         analytic=analytic,
-        reads=[p if callable(p) else None for p in partials],
+        reads=[p if callable(p) else None for p in rules or partials],
     )
     op.statement = partials
     simple = {1: _unary, 2: _binary} if plain else {}
     return _register(op, simple.get(len(partials), _generic), override)
+
+
+def _at_one(rule: Callable[..., Any]) -> Callable[..., Any]:
+    """The partial derivative that a product rule states: its value at the cotangent 1."""
+    return lambda *values, **params: rule(1.0, *values, **params)
 
 
 def _takes_params(forward: Callable[..., Any]) -> bool:

@@ -240,7 +240,7 @@ def contributions(
     if several:
         g = _fill_missing(g, y, graph)
     if graph:
-        operands = [make(v, r) for v, r in zip(values, records, strict=True)]
+        operands = on_tape(values, records)
         result = _outputs_of(record) if several else make(y, record)
     else:
         operands, result = values, y
@@ -257,6 +257,14 @@ def contributions(
                 )
         if cotangent is not None:
             yield target, fit(cotangent, values[i])
+
+
+def on_tape(values: Sequence[Any], records: Sequence[Any]) -> list[Tensor]:
+    """Tensors on the operands of a record. A Python int there was a weak number beside floats: as
+    an integer tensor it would promote to the default dtype, and 1/3 be rounded to float32."""
+    return [
+        make(float(v) if type(v) is int else v, r) for v, r in zip(values, records, strict=True)
+    ]
 
 
 def _numpy_scalar(value: Any) -> Any:
