@@ -1,0 +1,141 @@
+"""Mathematics above the engine is tensor operations only; this reads the syntax tree to see."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FOLDERS = ("losses", "optim", "nn")
+
+#: (file, function): why it may leave tensor ops. An entry that is not needed fails too.
+ALLOWED = {
+    ("optim/functional.py", "sgd"): "a momentum that is the number 0 keeps no velocity; a Tensor "
+    "or a schedule is never compared",
+    ("optim/functional.py", "decayed"): "a weight decay that is the number 0 adds nothing; a "
+    "Tensor is never compared",
+    ("optim/optimizer.py", "step"): "the shell's write-back: the step is not recorded",
+    ("nn/module.py", "state_dict"): "a snapshot of values, off the tape",
+    ("nn/module.py", "load_state_dict"): "writes values into leaves",
+    ("nn/utils.py", "clip_grad_norm_"): "rebinds .grad in place of recording, as torch's",
+    ("nn/init.py", "_fill"): "writes random draws into leaves",
+    ("nn/init.py", "zeros_"): "writes zeros into a leaf",
+    ("nn/init.py", "calculate_gain"): "numbers that depend on names and sizes only",
+    ("nn/init.py", "_kaiming_std"): "numbers that depend on names and sizes only",
+    ("nn/init.py", "kaiming_uniform_"): "numbers that depend on names and sizes only",
+    ("nn/init.py", "xavier_uniform_"): "numbers that depend on names and sizes only",
+    ("nn/init.py", "xavier_normal_"): "numbers that depend on names and sizes only",
+    ("nn/init.py", "_fans"): "numbers that depend on sizes only",
+}
+
+CUTTING_METHODS = {"item", "numpy", "detach", "tolist", "detach_"}
+CUTTING_CALLS = {"float", "int", "bool", "no_grad", "round"}
+FOREIGN = {"numpy", "scipy", "math", "cmath"}
+#: Settings and values that may be Tensors: branching on their value would cut the gradient.
+REAL = set(
+    "lr momentum dampening weight_decay betas beta1 beta2 eps delta gamma alpha margin smoothing "
+    "label_smoothing temperature weight pos_weight max_norm peak floor rate input target error "
+    "loss values grads params decay epsilon scale norm".split()
+)
+
+
+def leaves_tensor_ops(node: ast.AST) -> str | None:
+    """What in this node leaves tensor ops, or None."""
+    if isinstance(node, ast.Call):
+        called = node.func
+        if isinstance(called, ast.Attribute) and called.attr in CUTTING_METHODS:
+            return f".{called.attr}()"
+        if isinstance(called, ast.Name) and called.id in CUTTING_CALLS:
+            return f"{called.id}()"
+        if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name):
+            if called.value.id in {"np", "numpy", "math"}:
+                return f"{called.value.id}.{called.attr}()"
+            if called.attr == "no_grad":
+                return "no_grad()"
+    if isinstance(node, ast.Attribute) and node.attr in {"data", "_value"}:
+        return f".{node.attr}"
+    if isinstance(node, (ast.Import, ast.ImportFrom)):
+        names = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+        for name in names:
+            root = name.split(".")[0]
+            if root in FOREIGN - {"math"}:  # math.pi and sizes are fine; its calls are caught
+                return f"import {root}"
+    if isinstance(node, (ast.If, ast.IfExp, ast.While, ast.Assert, ast.BoolOp)):
+        # each of these asks for the truth of a comparison, which cuts the tape
+        for part in ast.walk(node if isinstance(node, ast.BoolOp) else node.test):
+            if isinstance(part, ast.Compare) and not all(
+                isinstance(op, (ast.Is, ast.IsNot, ast.In, ast.NotIn)) for op in part.ops
+            ):
+                for operand in (part.left, *part.comparators):
+                    if isinstance(operand, ast.Name) and operand.id in REAL:
+                        return f"a branch on the value of {operand.id}"
+    return None
+
+
+def findings(source: str, file: str) -> list[tuple[str, str, int, str]]:
+    """(file, function, line, what) for everything that leaves tensor ops in a source text."""
+    found = []
+
+    def visit(node: ast.AST, function: str, outer: str) -> None:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            # Inner functions count as the outermost one: rules are closures.
+            outer = outer or node.name
+            function = outer
+        what = leaves_tensor_ops(node)
+        if what:
+            found.append((file, function or "<module>", getattr(node, "lineno", 0), what))
+        for child in ast.iter_child_nodes(node):
+            visit(child, function, outer)
+
+    visit(ast.parse(source), "", "")
+    return found
+
+
+def all_findings() -> list[tuple[str, str, int, str]]:
+    found = []
+    for folder in FOLDERS:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            file = path.relative_to(ROOT).as_posix()
+            found += findings(path.read_text(encoding="utf-8"), file)
+    return found
+
+
+def test_mathematics_is_tensor_ops_only():
+    unlisted = [f for f in all_findings() if (f[0], f[1]) not in ALLOWED]
+    assert not unlisted, "\n".join(f"{f}:{line} in {name}: {what}" for f, name, line, what in unlisted)
+
+
+def test_every_exception_is_needed():
+    used = {(f[0], f[1]) for f in all_findings()}
+    unused = set(ALLOWED) - used
+    assert not unused, sorted(unused)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "np.exp(x)",
+        "x.item()",
+        "float(x)",
+        "x.detach()",
+        "math.sqrt(x)",
+        "x.data + 1",
+        "if delta > 1: pass",
+        "y = 1 if lr < 0 else 2",
+        "y = lr and delta != 0",
+        "import numpy as np",
+        "from scipy import special",
+        "with tg.no_grad(): pass",
+    ],
+)
+def test_the_reader_sees(line):
+    assert findings(f"def f(x, delta, lr):\n    {line}\n", "f.py")
+
+
+@pytest.mark.parametrize(
+    "line", ["y = x * math.pi", "if weight is None: pass", "y = (x > 0) * x", "y = x.sum()"]
+)
+def test_the_reader_lets_pass(line):
+    assert not findings(f"def f(x, weight):\n    {line}\n", "f.py")
