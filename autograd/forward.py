@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .ops.shaping import expand
-from .records import CHECKPOINT, FIRST, LEAF, NUMBER, OP, OUTPUT, PARAMS, PICK, new_leaf_record
+from .records import CHECKPOINT, FIRST, LAST_OVERWRITE, LEAF, NUMBER, OP, OUTPUT, PARAMS, PICK, new_leaf_record
 from .reverse import _fit_general, _outputs_of, on_tape, walk
 from .tensor import Tensor, make
 from .values import dtype_of, full_like_value, shape_of
@@ -61,6 +61,8 @@ def _carry(roots: Sequence[list[Any]], known: dict[int, Any], graph: bool) -> No
         if record[OP] is PICK:
             known[number] = ts[0][record[PARAMS]["index"]]
             continue
+        if LAST_OVERWRITE[0] > number:
+            refuse_overwritten(record)
         known[number] = _push(record, ts, graph)
 
 

@@ -30,7 +30,9 @@ import numpy as np
 from numpy import ndarray
 
 from . import modes
-from .records import NOTE, Note, anomaly_message, has_nan, next_number, owner, pick_record, view_of
+from .aliases import view_of
+from .batched import Batched, NoRule
+from .records import NOTE, Note, anomaly_message, has_nan, next_number, owner, pick_record
 from .tensor import Tensor, make
 from .values import (
     NUMBERS,
@@ -53,6 +55,10 @@ _float32 = np.float32
 
 class ShapeError(RuntimeError, ValueError):
     """Operands whose shapes do not fit (a RuntimeError as in torch, a ValueError as in NumPy)."""
+
+
+class CheckError(ValueError):
+    """A recorded assertion (:func:`tapegrad.check`) that does not hold."""
 
 
 class Sample:
@@ -135,7 +141,17 @@ class Primitive:
         return list(found.items())
 
 
-def _reading(rule: Callable[..., Any], family: str) -> tuple[bool, set[int] | None]:
+class _AllBut:
+    """All numbers but some."""
+
+    def __init__(self, without: set[int]) -> None:
+        self.without = without
+
+    def __contains__(self, number: int) -> bool:
+        return number not in self.without
+
+
+def _reading(rule: Callable[..., Any], family: str) -> tuple[bool, set[int] | _AllBut | None]:
     """Which values a rule reads, from the names of its arguments: (output?, operands or None=all)."""
     code = getattr(rule, "__code__", None)
     if code is None:
@@ -148,8 +164,11 @@ def _reading(rule: Callable[..., Any], family: str) -> tuple[bool, set[int] | No
     of_output = False
     if family != "bilinear" and names:
         of_output = not names.pop(0).startswith("_")
-    if code.co_flags & 0x04:  # *args: reads them all
-        return of_output, None
+    if code.co_flags & 0x04:  # *args: reads them all, unless that name begins with an underscore
+        rest = code.co_varnames[code.co_argcount + code.co_kwonlyargcount]
+        unread = {k for k, name in enumerate(names) if name.startswith("_")}
+        if not rest.startswith("_"):
+            return of_output, _AllBut(unread) if unread else None
     return of_output, {k for k, name in enumerate(names) if not name.startswith("_")}
 
 
@@ -207,6 +226,12 @@ def apply(op: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
 def _raw(op: Primitive, values: Sequence[Any], params: dict[str, Any]) -> Any:
     try:
         y = op.forward(*values, **params)
+    except NoRule as error:  # inside vmap
+        from .batching import fall_back
+
+        y = fall_back(op, values, params, error)
+    except CheckError:
+        raise
     except (ValueError, TypeError, np.linalg.LinAlgError) as error:
         raise explain(op, values, params, error) from error
     if type(y) is tuple:
@@ -318,6 +343,8 @@ def _wrap_several(
 
 
 def _shares_memory(y: Any, source: Any) -> bool:
+    if type(y) is Batched and type(source) is Batched:
+        y, source = y.array, source.array
     if type(y) is ndarray and type(source) is ndarray:
         return owner(y) is owner(source)
     return type(y) in PLAIN and type(source) in PLAIN  # an element, or a scalar reshaped

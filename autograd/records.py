@@ -15,6 +15,7 @@ downwards visits every operation after all of its users, without recursion or so
 from __future__ import annotations
 
 import itertools
+import threading
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -107,6 +108,9 @@ def new_leaf_record(handle: Any) -> list[Any]:
 # Every in-place change of an array notes the time here, by the array that owns the memory (so
 # views share it). Recording pays nothing for it, and a walk looks only when there is an entry.
 OVERWRITTEN: dict[int, tuple[int, Any]] = {}
+#: When the last of them happened: a record made later needs no look at all.
+LAST_OVERWRITE = [0]
+_overwriting = threading.RLock()  # re-entrant: a collection inside it may run anybody's code
 
 
 def owner(array: ndarray) -> ndarray:
@@ -118,20 +122,22 @@ def owner(array: ndarray) -> ndarray:
 
 def mark_overwritten(value: Any) -> None:
     """Note that this array's memory has just been changed in place."""
-    if type(value) is ndarray:
-        root = owner(value)
-        key = id(root)
+    if type(value) is not ndarray:
+        return
+    root = owner(value)
+    key = id(root)
+    with _overwriting:
         entry = OVERWRITTEN.get(key)
-        if entry is not None and entry[1]() is root:
-            OVERWRITTEN[key] = (next_number(), entry[1])
-        else:
+        if entry is None or entry[1]() is not root:
 
             def forget(dead: Any, key: int = key) -> None:
                 known = OVERWRITTEN.get(key)
                 if known is not None and known[1] is dead:
                     del OVERWRITTEN[key]
 
-            OVERWRITTEN[key] = (next_number(), weakref.ref(root, forget))
+            entry = (0, weakref.ref(root, forget))
+        now = LAST_OVERWRITE[0] = next_number()
+        OVERWRITTEN[key] = (now, entry[1])
 
 
 def overwritten_since(value: Any, number: int) -> bool:
@@ -146,7 +152,15 @@ def overwritten_since(value: Any, number: int) -> bool:
 # -- several outputs --------------------------------------------------------------------------
 def pick_record(record: list[Any], index: int) -> list[Any]:
     """The record of one output of an operation that has several."""
-    return [next_number(), PICK, record[OUTPUT][index], {"index": index}, None, record[OUTPUT], record]
+    return [
+        next_number(),
+        PICK,
+        record[OUTPUT][index],
+        {"index": index},
+        None,
+        record[OUTPUT],
+        record,
+    ]
 
 
 class Freed:
@@ -169,8 +183,7 @@ REMEDIES = {
     "log": "If this is x*log(x), use tg.xlogy(x, x), which is 0 at 0.",
     "sqrt": "Inside where(), replace the argument too: "
     "tg.where(ok, tg.sqrt(tg.where(ok, x, 1.0)), 0.0).",
-    "div": "0/0 or inf/inf. Inside where(), replace the denominator too: "
-    "x / tg.where(ok, d, 1.0).",
+    "div": "0/0 or inf/inf. Inside where(), replace the denominator too: x / tg.where(ok, d, 1.0).",
     "eigh": "Eigenvectors have no derivative at equal eigenvalues.",
 }
 
@@ -192,20 +205,3 @@ def anomaly_message(record: list[Any], what: str, incoming: Any = None) -> str:
     else:
         text += " Run the forward pass inside detect_anomaly() too, to see where it was called."
     return text
-
-
-# -- views ------------------------------------------------------------------------------------
-def view_of(source: Any, view: Any, op: Any, params: Any) -> Any:
-    """Remember that ``view`` shares the memory of ``source``, so that in-place changes of one
-    reach the other: the view keeps its root and the chain of operations, the root knows its
-    views weakly."""
-    base = source._base
-    root, chain = (source, ()) if base is None else base
-    view._base = (root, (*chain, (op, params)) if op is not None else chain)
-    views = root._views
-    if views is None:
-        root._views = views = []
-    elif len(views) > 32 and len(views) & (len(views) - 1) == 0:
-        views[:] = [ref for ref in views if ref() is not None]
-    views.append(weakref.ref(view))
-    return view

@@ -10,16 +10,17 @@ import numpy as np
 from numpy import ndarray
 
 from . import modes
+from .ops.levels import sum_finished
 from .ops.shaping import cast, sum_array_to, sum_to
 from .records import (
     CHECKPOINT,
     FIRST,
+    LAST_OVERWRITE,
     LEAF,
     NOTE,
     NUMBER,
     OP,
     OUTPUT,
-    OVERWRITTEN,
     PARAMS,
     PICK,
     SPENT,
@@ -30,7 +31,7 @@ from .records import (
     overwritten_since,
     pick_record,
 )
-from .tensor import Tensor, make, tensor
+from .tensor import Tensor, frozen_array, make, tensor
 from .values import PLAIN, dtype_of, full_like_value, scalar, shape_of
 
 # -- reverse walk -----------------------------------------------------------------------------
@@ -51,6 +52,7 @@ def fit(cotangent: Any, value: Any) -> Any:
 
 def _fit_general(cotangent: Any, value: Any) -> Any:
     """The same for Tensors (recorded) and for duck arrays."""
+    cotangent = sum_finished(cotangent, value)
     shape, dtype = shape_of(value), dtype_of(value)
     if shape_of(getattr(cotangent, "_value", cotangent)) != shape:
         cotangent = sum_to(cotangent, shape=shape)
@@ -60,21 +62,26 @@ def _fit_general(cotangent: Any, value: Any) -> Any:
     return cotangent
 
 
-def _refuse_overwritten(record: list[Any]) -> None:
-    op = record[OP]
-    reads = getattr(op, "reads", None)
-    if reads is None:
+def refuse_overwritten(record: list[Any]) -> None:
+    """Raise when a value that the derivative of a record reads was changed in place since."""
+    op, number, operands = record[OP], record[NUMBER], record[FIRST::2]
+    if op is CHECKPOINT:  # it computes again from its operands
+        saved = [(f"operand {i}", value) for i, value in enumerate(operands)]
+    elif not hasattr(op, "reads"):
         return
-    number = record[NUMBER]
-    operands = record[FIRST::2]
-    tracked = [r is not None for r in record[FIRST + 1 :: 2]]
-    outputs = record[OUTPUT] if type(record[OUTPUT]) is tuple else (record[OUTPUT],)
-    for name, value in reads(operands, outputs, tracked):
+    else:
+        tracked = [r is not None for r in record[FIRST + 1 :: 2]]
+        outputs = record[OUTPUT] if type(record[OUTPUT]) is tuple else (record[OUTPUT],)
+        saved = op.reads(operands, outputs, tracked)
+        for key, value in (record[PARAMS] or {}).items():
+            parts = value if type(value) is tuple else (value,)
+            saved.extend((f"parameter {key}", part) for part in parts if type(part) is ndarray)
+    for name, value in saved:
         if overwritten_since(value, number):
             raise RuntimeError(
-                f"a value that the derivative of '{op}' needs ({name}, shape {shape_of(value)}) was "
-                "changed in place after it was used. Compute the gradient before the change, or "
-                "change a clone()."
+                f"a value that the derivative of '{op}' needs ({name}, shape {shape_of(value)}, dtype "
+                f"{dtype_of(value)}) was changed in place after it was used. Compute the gradient "
+                "before the change, or change a clone()."
             )
 
 
@@ -135,8 +142,8 @@ def walk(
         if wanted is not None and number in wanted:
             arrived[number] = (record, g)
         number -= 1
-        if OVERWRITTEN:
-            _refuse_overwritten(record)
+        if LAST_OVERWRITE[0] > record[0]:
+            refuse_overwritten(record)
         size = len(record)
         if fast and record[3] is None and size <= 9 and record[1].rules is not None:
             # One or two operands, no parameters, raw values: unrolled, for this is most of a
@@ -318,18 +325,31 @@ def _spent(record: list[Any]) -> RuntimeError:
 
 
 def _run_hooks(note: Note, g: Any) -> Any:
-    is_raw = not isinstance(g, Tensor)
-    handle = make(g, None) if is_raw else g
+    """Let hooks see, and perhaps replace, a cotangent.
+
+    They get a handle of their own on read-only memory: the array may be the cotangent of another
+    operand too, which a hook that changes it in place must not reach.
+    """
     for hook in list((note.hooks or {}).values()):
+        is_raw = not isinstance(g, Tensor)
+        raw = g if is_raw else g._value
+        handle = make(frozen_array(raw) if type(raw) is ndarray else raw, None if is_raw else g._record)
         changed = hook(handle)
-        if changed is not None:
-            if not isinstance(changed, Tensor) or changed.shape != handle.shape:
-                raise RuntimeError(
-                    f"a hook must return None or a Tensor of shape {handle.shape}, not "
-                    f"{getattr(changed, 'shape', type(changed).__name__)}"
-                )
-            handle = changed
-    return handle._value if is_raw else handle
+        if changed is None:
+            continue
+        if (
+            not isinstance(changed, Tensor)
+            or changed.shape != handle.shape
+            or changed.dtype != handle.dtype
+        ):
+            raise RuntimeError(
+                f"a hook must return None or a Tensor of shape {handle.shape} and dtype "
+                f"{handle.dtype}, not {getattr(changed, 'shape', type(changed).__name__)} "
+                f"{getattr(changed, 'dtype', '')}"
+            )
+        raw = changed._value.copy() if type(changed._value) is ndarray else changed._value
+        g = raw if is_raw else make(raw, changed._record)
+    return g
 
 
 def _refuse_nan(record: list[Any], cotangent: Any, incoming: Any) -> None:
@@ -385,17 +405,22 @@ def _deliver(arrived: dict[int, tuple[list[Any], Any]], only: set[int] | None, t
                 continue
             if only is not None and number not in only:
                 continue
-            if not isinstance(g, Tensor):
-                if type(g) is ndarray:
-                    # .grad must own its memory: other leaves may have got the same array.
-                    if g.base is not None or id(g) in seen:
-                        g = g.copy()
-                    seen.add(id(g))
-                g = make(g, None)
+            g = _own(g, seen)
             known = handle._grad
             if known is not None:
                 g = known + g if g._record is not None or known._record is not None else _add(known, g)
             handle._grad = g
+
+
+def _own(g: Any, seen: set[int]) -> Tensor:
+    """A handle for the user on a cotangent, with memory of its own: the array may be the seed,
+    or the cotangent of another tensor too."""
+    record, value = (g._record, g._value) if isinstance(g, Tensor) else (None, g)
+    if type(value) is ndarray:
+        if value.base is not None or id(value) in seen:
+            value = value.copy()
+        seen.add(id(value))
+    return make(value, record)
 
 
 def _add(a: Any, b: Any) -> Any:
@@ -444,7 +469,7 @@ def backward(
 
         with enable_grad():
             arrived = walk([(self._record, seed)], graph=True, retain=retain, wanted=wanted)
-            _deliver(arrived, only, [])
+            _deliver(arrived, only, [seed._value])
     else:
         arrived = walk([(self._record, seed)], graph=False, retain=retain, wanted=wanted)
         _deliver(arrived, only, [seed])
@@ -500,11 +525,11 @@ def grad(
     else:
         arrived = walk(roots, graph=False, retain=retain, wanted=wanted)
     results: list[Any] = []
+    seen = {id(getattr(seed, "_value", seed)) for _, seed in roots}
     for i, x in enumerate(inputs):
         found = arrived.get(x._record[NUMBER])
         if found is not None:
-            g = found[1]
-            results.append(g if isinstance(g, Tensor) else make(g, None))
+            results.append(_own(found[1], seen))
         elif materialize_grads:
             results.append(make(full_like_value(0.0, x._value), None))
         elif allow_unused:

@@ -6,6 +6,7 @@ both to this class, so that ``x.tanh()`` and ``tg.tanh(x)`` are one function.
 
 from __future__ import annotations
 
+import math
 import warnings
 import weakref
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy import ndarray
 
+from .aliases import is_same_memory, leave_family, set_value, view_of
+from .records import LEAF, new_leaf_record, note_of
 from .values import as_dtype, dtype_of, get_default_dtype, settle, shape_of
 
 #: Slots that read as None until they are set: creating a handle sets two slots only.
@@ -56,11 +59,13 @@ class Tensor:
             return None
         if TYPE_CHECKING:
             return None
-        import difflib
+        hint = ""
+        if not name.startswith("_"):  # protocols ask for many such names, and quickly
+            import difflib
 
-        near = difflib.get_close_matches(name, dir(type(self)), n=3)
-        hint = f"; did you mean {', '.join(map(repr, near))}?" if near else ""
-        raise AttributeError(f"'Tensor' has no attribute {name!r}{hint}")
+            near = difflib.get_close_matches(name, dir(type(self)), n=3)
+            hint = f"; did you mean {', '.join(map(repr, near))}?" if near else ""
+        raise AttributeError(f"'{type(self).__name__}' object has no attribute {name!r}{hint}")
 
     # -- what it is -------------------------------------------------------------------------
     @property
@@ -77,6 +82,63 @@ class Tensor:
     def dtype(self) -> np.dtype[Any]:
         """The NumPy dtype."""
         return dtype_of(self._value)
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes per element."""
+        return self.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def device(self) -> str:
+        """Always ``'cpu'``; here so that code which asks runs."""
+        return "cpu"
+
+    def cpu(self) -> Tensor:
+        """This tensor: there is no other device."""
+        return self
+
+    def is_floating_point(self) -> bool:
+        """Whether the dtype is a floating one.
+
+        >>> import tapegrad as tg
+        >>> tg.tensor([1, 2]).is_floating_point()
+        False
+        """
+        return self.dtype.kind == "f"
+
+    def is_contiguous(self) -> bool:
+        """Whether the elements lie in memory in row-major order without gaps."""
+        return type(self._value) is not ndarray or bool(self._value.flags.c_contiguous)
+
+    @property
+    def data(self) -> Tensor:
+        """The value off the tape, in the same memory: what is changed there is changed here.
+
+        Assigning rebinds this tensor to a copy, keeping its identity and its place on the tape.
+
+        >>> import tapegrad as tg
+        >>> p = tg.tensor([1.0, 2.0], requires_grad=True)
+        >>> p.data -= 0.5
+        >>> p
+        tensor([0.5000, 1.5000], requires_grad=True)
+        """
+        return self.detach()
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        if isinstance(value, Tensor) and is_same_memory(self, value):
+            return  # the end of x.data -= y, which has changed the memory already
+        if self._record is not None and value.dtype.kind != "f":
+            raise RuntimeError(
+                f"data of dtype {value.dtype} cannot stand in a tensor that requires a gradient"
+            )
+        leave_family(self)
+        set_value(self, settle(_as_array(value, None)))
 
     @property
     def requires_grad(self) -> bool:
@@ -308,7 +370,9 @@ class Tensor:
         return represent(self)
 
 
-def _rebuild(kind: Any, value: Any, requires_grad: bool, grad: Any, name: Any, state: Any) -> Tensor:
+def _rebuild(
+    kind: Any, value: Any, requires_grad: bool, grad: Any, name: Any, state: Any
+) -> Tensor:
     result: Tensor = object.__new__(kind)
     result._value, result._record = value, None
     if name is not None:
@@ -333,7 +397,9 @@ def make(value: Any, record: list[Any] | None) -> Tensor:
     return out
 
 
-def tensor(data: Any, dtype: Any = None, requires_grad: bool = False, *, _class: type = Tensor) -> Tensor:
+def tensor(
+    data: Any, dtype: Any = None, requires_grad: bool = False, *, _class: type = Tensor
+) -> Tensor:
     """A new leaf tensor holding a copy of ``data``.
 
     ``data``: a number, nested sequences, an ndarray or a Tensor. Python floats get the default
@@ -416,24 +482,14 @@ def frozen_array(value: Any) -> ndarray:
 
 def represent(tensor: Tensor) -> str:
     """torch's way of printing: value, dtype unless it is the default, and the record."""
+    from .printing import describe
+
     value, record = tensor._value, tensor._record
-    if type(value) is not ndarray and not isinstance(value, (float, np.generic)):
-        body = repr(value)
-    else:
-        body = np.array2string(
-            np.asarray(value),
-            separator=", ",
-            prefix="tensor(",
-            precision=4,
-            threshold=1000,
-            suppress_small=False,
-        )
-    parts = [body]
+    extras = []
+    if 0 in tensor.shape and tensor.ndim != 1:
+        extras.append(f"size={tensor.shape}")
     if tensor.dtype not in (get_default_dtype(), np.int64, np.bool_):
-        parts.append(f"dtype={tensor.dtype}")
+        extras.append(f"dtype={tensor.dtype}")
     if record is not None:
-        parts.append("requires_grad=True" if record[1] is LEAF else f"grad_fn=<{record[1]}>")
-    return f"tensor({', '.join(parts)})"
-
-
-from .records import LEAF, new_leaf_record, note_of, view_of  # noqa: E402  (they need the class)
+        extras.append("requires_grad=True" if record[1] is LEAF else f"grad_fn=<{record[1]}>")
+    return describe(value, extras)
