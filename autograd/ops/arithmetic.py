@@ -1,4 +1,4 @@
-"""Arithmetic: + - * / and powers, signs, extremes and selection."""
+"""Arithmetic: + - * / and powers, signs, extremes, bounds and selection."""
 
 from __future__ import annotations
 
@@ -7,96 +7,30 @@ from typing import Any
 
 import numpy as np
 
-from ..primitive import Sample, bilinear, constant, elementwise, general
-from ..values import get_default_dtype
+from ..primitive import Sample, bilinear, elementwise, general
+from ..values import dtype_of, get_default_dtype
+from .shaping import cast
 
 A = [[0.5, -1.25, 2.0], [1.5, 0.75, -0.5]]
 B = [[1.5, 0.25, -0.75], [-2.0, 1.25, 0.625]]
 POSITIVE = [[0.5, 1.25, 2.0], [1.5, 0.75, 0.3]]
-PAIR = [Sample(A, B), Sample(A, B[0]), Sample(1.5, A), Sample(0.75, -1.5)]
-
-add = elementwise(
-    "add", np.add, 1.0, 1.0, scalar=operator.add, floating=False, analytic=True, samples=PAIR
-)
-sub = elementwise(
-    "sub", np.subtract, 1.0, -1.0, scalar=operator.sub, floating=False, analytic=True, samples=PAIR
-)
-mul = bilinear(
-    "mul",
-    np.multiply,
-    lambda g, _a, b: g * b,
-    lambda g, a, _b: g * a,
-    scalar=operator.mul,
-    elementwise=True,
-    samples=PAIR,
-)
-div = elementwise(
-    "div",
-    np.true_divide,
-    lambda _y, _a, b: 1.0 / b,
-    lambda y, _a, b: -y / b,
-    scalar=operator.truediv,
-    analytic=True,
-    samples=PAIR,
-)
-neg = elementwise(
-    "neg",
-    np.negative,
-    -1.0,
-    scalar=operator.neg,
-    floating=False,
-    analytic=True,
-    samples=[Sample(A), Sample(-0.5)],
-)
-positive = elementwise(
-    "positive", np.positive, 1.0, floating=False, analytic=True, samples=[Sample(A)]
-)
+PAIR = [
+    Sample(A, B),
+    Sample(A, B[0]),
+    Sample([[0.5], [-1.5]], [[1.25, -2.0, 0.75]]),
+    Sample(1.5, A),
+    Sample(0.75, -1.5),
+]
 
 
-def _power(x: Any, p: Any) -> Any:
-    if type(p) in (int, float):
-        if p == 2:
-            return x * x
-        if type(p) is int:
-            p = float(p)
-    return np.power(x, p)
-
-
-# pow(x, p): negative bases keep their real values at integer exponents; a negative base to a
-# fractional power, and its derivative by the exponent, is NaN (as torch's).
-pow = elementwise(
-    "pow",
-    _power,
-    lambda _y, x, p: where(p == 0, 0.0, p * pow(x, where(p == 0, 1.0, p - 1))),
-    lambda y, x, p: where(
-        (x == 0) & (p >= 0), 0.0, y * _log(where((x == 0) & (p >= 0), 1.0, x))
-    ),
-    samples=[
-        Sample(POSITIVE, B),
-        Sample(POSITIVE, 1.5),
-        Sample(1.75, B),
-    ],
-)
-
-
-def _log(x: Any) -> Any:
-    from .exponentials import log
-
-    return log(x)
-
-
-abs = elementwise(
-    "abs", np.abs, lambda _y, x: sign(x), scalar=operator.abs, floating=False, samples=[Sample(A)]
-)
-sign = elementwise("sign", np.sign, 0.0, floating=False, samples=[Sample(A)])
-
-
+# -- selection ------------------------------------------------------------------------------
 def _where(condition: Any, a: Any, b: Any) -> Any:
     if type(a) is float and type(b) is float and type(condition) is np.ndarray:
         return np.where(condition, *map(get_default_dtype().type, (a, b)))
     return np.where(condition, a, b)
 
 
+# Off the tape for the condition; what is not selected gets 0, whatever its own derivative is.
 where = general(
     "where",
     _where,
@@ -110,33 +44,381 @@ where = general(
     ),
     floating=False,
     promotes=1,
-    samples=[Sample([[True, False, True], [False, True, True]], A, B)],
+    samples=[
+        Sample([[True, False, True], [False, True, True]], A, B),
+        Sample([True, False, True], A, 0.5),
+        Sample(True, 1.5, -0.5),
+    ],
+    doc="""``a`` where ``condition`` holds, ``b`` elsewhere; the cotangent goes the same way.
+
+    >>> import tapegrad as tg
+    >>> tg.where(tg.tensor([True, False]), tg.tensor([1.0, 2.0]), 0.0)
+    tensor([1., 0.])
+    """,
 )
-# The larger operand takes the gradient; at a tie they share it evenly.
+
+
+def choose(condition: Any, a: Any, b: Any) -> Any:
+    """``where`` for derivative rules: quick on the Python scalars of a scalar graph."""
+    if type(condition) is bool:
+        return a if condition else b
+    return where(condition, a, b)
+
+
+# -- sums and products ----------------------------------------------------------------------
+add = elementwise(
+    "add",
+    np.add,
+    1.0,
+    1.0,
+    scalar=operator.add,
+    floating=False,
+    analytic=True,
+    samples=PAIR,
+    doc="""The sum a + b, with broadcasting.
+
+    >>> import tapegrad as tg
+    >>> tg.tensor([1.0, 2.0]) + 1
+    tensor([2., 3.])
+    """,
+)
+sub = elementwise(
+    "sub",
+    np.subtract,
+    1.0,
+    -1.0,
+    scalar=operator.sub,
+    floating=False,
+    analytic=True,
+    samples=PAIR,
+    doc="""The difference a - b, with broadcasting.
+
+    >>> import tapegrad as tg
+    >>> tg.tensor([1.0, 2.0]) - 1
+    tensor([0., 1.])
+    """,
+)
+mul = bilinear(
+    "mul",
+    np.multiply,
+    lambda g, _a, b: g * b,
+    lambda g, a, _b: g * a,
+    scalar=operator.mul,
+    elementwise=True,
+    samples=PAIR,
+    doc="""The product a·b, element by element, with broadcasting.
+
+    >>> import tapegrad as tg
+    >>> tg.mul(tg.tensor([1.0, 2.0]), 3.0)
+    tensor([3., 6.])
+    """,
+)
+div = elementwise(
+    "div",
+    np.true_divide,
+    lambda _y, _a, b: 1.0 / b,
+    lambda y, _a, b: -y / b,
+    scalar=operator.truediv,
+    analytic=True,
+    samples=PAIR,
+    doc="""The quotient a / b, with broadcasting; integers become floats. 0/0 is NaN.
+
+    >>> import tapegrad as tg
+    >>> tg.tensor([1, 2]) / 4
+    tensor([0.2500, 0.5000])
+    """,
+)
+neg = elementwise(
+    "neg",
+    np.negative,
+    -1.0,
+    scalar=operator.neg,
+    floating=False,
+    analytic=True,
+    samples=[Sample(A), Sample(-0.5)],
+    doc="""The negative -x.
+
+    >>> import tapegrad as tg
+    >>> tg.neg(tg.tensor([1.0, -2.0]))
+    tensor([-1.,  2.])
+    """,
+)
+positive = elementwise(
+    "positive",
+    np.positive,
+    1.0,
+    floating=False,
+    analytic=True,
+    samples=[Sample(A), Sample(-0.5)],
+    doc="""+x: the same values. TypeError for booleans.
+
+    >>> import tapegrad as tg
+    >>> tg.positive(tg.tensor([1.0, -2.0]))
+    tensor([ 1., -2.])
+    """,
+)
+reciprocal = elementwise(
+    "reciprocal",
+    lambda x: np.true_divide(1, x),
+    lambda y, _x: -y * y,
+    analytic=True,
+    samples=[Sample(A), Sample(-0.5)],
+    doc="""The reciprocal 1/x; ±inf at ±0.
+
+    >>> import tapegrad as tg
+    >>> tg.reciprocal(tg.tensor([2.0, 4.0]))
+    tensor([0.5000, 0.2500])
+    """,
+)
+square = elementwise(
+    "square",
+    np.square,
+    lambda _y, x: 2.0 * x,
+    scalar=lambda x: x * x,
+    floating=False,
+    analytic=True,
+    samples=[Sample(A), Sample(-0.5)],
+    doc="""The square x².
+
+    >>> import tapegrad as tg
+    >>> tg.square(tg.tensor([1.0, -3.0]))
+    tensor([1., 9.])
+    """,
+)
+
+
+# -- powers -----------------------------------------------------------------------------------
+def _power(x: Any, p: Any) -> Any:
+    if type(p) in (int, float):
+        if p == 2:
+            return x * x
+        if p == 1:
+            return np.positive(x)
+        if p == 3:
+            return x * x * x
+    return np.power(x, p)
+
+
+def _power_by_base(_y: Any, x: Any, p: Any) -> Any:
+    if type(p) in (int, float):  # the usual constant exponents, without guards
+        if p == 2:
+            return 2.0 * x
+        if p != 0:
+            return p * pow(x, p - 1)
+    return choose(p == 0, 0.0, p * pow(x, choose(p == 0, 1.0, p - 1)))
+
+
+def _power_by_exponent(y: Any, x: Any, p: Any) -> Any:
+    if dtype_of(x).kind != "f":
+        x = cast(x, dtype=dtype_of(y))  # the logarithm of an integer, in the precision of y
+    flat = (x == 0) & (p >= 0)
+    return choose(flat, 0.0, y * _log(choose(flat, 1.0, x)))
+
+
+def _log(x: Any) -> Any:
+    from .exponentials import log
+
+    return log(x)
+
+
+pow = elementwise(
+    "pow",
+    _power,
+    _power_by_base,
+    _power_by_exponent,
+    floating=False,
+    samples=[
+        Sample(POSITIVE, B),
+        Sample(POSITIVE, B[0]),
+        Sample(POSITIVE, 1.5),
+        Sample(1.75, B),
+        Sample(1.75, -0.5),
+        Sample(A, 2),
+        Sample(A, 3),
+        Sample(A, -2),
+        Sample(A, 0),
+        Sample(-1.5, 3),
+    ],
+    doc="""The power x^p, with broadcasting; real at negative bases with whole exponents.
+
+    A negative base to a fractional power is NaN, and so is the derivative by the exponent at any
+    negative base. At x = 0 the derivatives are those of the formulas that hold there: x⁰ is 1
+    with both derivatives 0; 0^p with p > 0 has derivative 0 by p; 0^0.5 has inf by x.
+    Integers stay integers; RuntimeError for an integer to a negative integer power.
+
+    >>> import tapegrad as tg
+    >>> tg.pow(tg.tensor([-2.0, 3.0]), 3)
+    tensor([-8., 27.])
+    """,
+)
+
+# -- signs --------------------------------------------------------------------------------------
+sign = elementwise(
+    "sign",
+    np.sign,
+    0.0,
+    floating=False,
+    samples=[Sample(A), Sample(-0.5)],
+    doc="""-1, 0 or 1 by the sign of x; NaN of NaN. Its derivative is 0, at 0 too.
+
+    >>> import tapegrad as tg
+    >>> tg.sign(tg.tensor([-3.0, 0.0, 2.0]))
+    tensor([-1.,  0.,  1.])
+    """,
+)
+abs = elementwise(
+    "abs",
+    np.abs,
+    lambda _y, x: sign(x),
+    scalar=operator.abs,
+    floating=False,
+    samples=[Sample(A), Sample(-0.5)],
+    doc="""The absolute value |x|; its derivative is sign(x), 0 at 0.
+
+    >>> import tapegrad as tg
+    >>> tg.abs(tg.tensor([-3.0, 2.0]))
+    tensor([3., 2.])
+    """,
+)
+copysign = elementwise(
+    "copysign",
+    np.copysign,
+    lambda y, a, _b: sign(y) * sign(a),
+    0.0,
+    samples=PAIR,
+    doc="""|a| with the sign of b (of -0 too).
+
+    Derivatives: ±1 by a, 0 at a = 0; 0 by b.
+
+    >>> import tapegrad as tg
+    >>> tg.copysign(tg.tensor([3.0, -2.0]), tg.tensor([-1.0, 1.0]))
+    tensor([-3.,  2.])
+    """,
+)
+
+# -- extremes and bounds --------------------------------------------------------------------
+# Rules are products by `where`, not by a mask: sqrt(relu(x)) has gradient 0 at x < 0, not 0·inf.
 maximum = elementwise(
     "maximum",
     np.maximum,
-    lambda _y, a, b: where(a == b, 0.5, where(a > b, 1.0, 0.0)),
-    lambda _y, a, b: where(a == b, 0.5, where(a < b, 1.0, 0.0)),
     floating=False,
+    rules=[
+        lambda g, _y, a, b: choose(a == b, 0.5 * g, choose(a > b, g, 0.0)),
+        lambda g, _y, a, b: choose(a == b, 0.5 * g, choose(a < b, g, 0.0)),
+    ],
     samples=PAIR,
+    doc="""The larger of a and b, with broadcasting; NaN when either is.
+
+    The larger one takes the gradient; at a tie they share it evenly.
+
+    >>> import tapegrad as tg
+    >>> tg.maximum(tg.tensor([1.0, 5.0]), tg.tensor([2.0, 3.0]))
+    tensor([2., 5.])
+    """,
 )
 minimum = elementwise(
     "minimum",
     np.minimum,
-    lambda _y, a, b: where(a == b, 0.5, where(a < b, 1.0, 0.0)),
-    lambda _y, a, b: where(a == b, 0.5, where(a > b, 1.0, 0.0)),
     floating=False,
+    rules=[
+        lambda g, _y, a, b: choose(a == b, 0.5 * g, choose(a < b, g, 0.0)),
+        lambda g, _y, a, b: choose(a == b, 0.5 * g, choose(a > b, g, 0.0)),
+    ],
     samples=PAIR,
-)
+    doc="""The smaller of a and b, with broadcasting; NaN when either is.
 
-equal = constant("eq", np.equal)
-not_equal = constant("ne", np.not_equal)
-less = constant("lt", np.less)
-less_equal = constant("le", np.less_equal)
-greater = constant("gt", np.greater)
-greater_equal = constant("ge", np.greater_equal)
-logical_and = constant("logical_and", np.logical_and)
-logical_or = constant("logical_or", np.logical_or)
-logical_xor = constant("logical_xor", np.logical_xor)
-logical_not = constant("logical_not", np.logical_not)
+    The smaller one takes the gradient; at a tie they share it evenly.
+
+    >>> import tapegrad as tg
+    >>> tg.minimum(tg.tensor([1.0, 5.0]), tg.tensor([2.0, 3.0]))
+    tensor([1., 3.])
+    """,
+)
+fmax = elementwise(
+    "fmax",
+    np.fmax,
+    floating=False,
+    rules=[
+        lambda g, _y, a, b: choose(a == b, 0.5 * g, choose((a > b) | (b != b), g, 0.0)),
+        lambda g, _y, a, b: choose(a == b, 0.5 * g, choose((a < b) | (a != a), g, 0.0)),
+    ],
+    samples=PAIR,
+    doc="""The larger of a and b, ignoring NaN: of a number and NaN the number.
+
+    At a tie the two share the gradient evenly, as for maximum.
+
+    >>> import tapegrad as tg
+    >>> tg.fmax(tg.tensor([1.0, float("nan")]), tg.tensor([2.0, 3.0]))
+    tensor([2., 3.])
+    """,
+)
+fmin = elementwise(
+    "fmin",
+    np.fmin,
+    floating=False,
+    rules=[
+        lambda g, _y, a, b: choose(a == b, 0.5 * g, choose((a < b) | (b != b), g, 0.0)),
+        lambda g, _y, a, b: choose(a == b, 0.5 * g, choose((a > b) | (a != a), g, 0.0)),
+    ],
+    samples=PAIR,
+    doc="""The smaller of a and b, ignoring NaN: of a number and NaN the number.
+
+    At a tie the two share the gradient evenly, as for minimum.
+
+    >>> import tapegrad as tg
+    >>> tg.fmin(tg.tensor([1.0, float("nan")]), tg.tensor([2.0, 3.0]))
+    tensor([1., 3.])
+    """,
+)
+clamp_min = elementwise(
+    "clamp_min",
+    np.maximum,
+    floating=False,
+    rules=[
+        lambda g, _y, x, low: choose(x >= low, g, 0.0),
+        lambda g, _y, x, low: choose(x < low, g, 0.0),
+    ],
+    samples=[*PAIR, Sample(A, 0.0)],
+    doc="""x, or ``low`` where x is below it.
+
+    At the bound x takes the whole gradient (maximum would share it).
+
+    >>> import tapegrad as tg
+    >>> tg.clamp_min(tg.tensor([-1.0, 2.0]), 0.5)
+    tensor([0.5000, 2.0000])
+    """,
+)
+clamp_max = elementwise(
+    "clamp_max",
+    np.minimum,
+    floating=False,
+    rules=[
+        lambda g, _y, x, high: choose(x <= high, g, 0.0),
+        lambda g, _y, x, high: choose(x > high, g, 0.0),
+    ],
+    samples=[*PAIR, Sample(A, 0.0)],
+    doc="""x, or ``high`` where x is above it.
+
+    At the bound x takes the whole gradient (minimum would share it).
+
+    >>> import tapegrad as tg
+    >>> tg.clamp_max(tg.tensor([-1.0, 2.0]), 0.5)
+    tensor([-1.0000,  0.5000])
+    """,
+)
+relu = elementwise(
+    "relu",
+    lambda x: np.maximum(x, 0),
+    scalar=lambda x: 0.0 if x <= 0.0 else x,
+    floating=False,
+    rules=[lambda g, y, _x: choose(y <= 0, 0.0, g)],
+    samples=[Sample(A), Sample(-0.5), Sample(0.5)],
+    doc="""The rectifier max(x, 0); its derivative is 1 above 0 and 0 below, and 0 at 0.
+
+    >>> import tapegrad as tg
+    >>> tg.relu(tg.tensor([-1.0, 0.0, 2.0]))
+    tensor([0., 0., 2.])
+
+    Source: Nair and Hinton (2010), Rectified linear units improve restricted Boltzmann machines.
+    """,
+)
