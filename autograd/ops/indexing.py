@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from ..primitive import Sample, linear, linear_many
+from ..primitive import Sample, constant, general, linear, linear_many
 from ..values import PLAIN, dtype_of, shape_of
-from .shaping import M23, M234, reshape, sum_to
+from .arithmetic import where
+from .shaping import M23, M234, cast, reshape, sum_to
 
 
 # -- adding up at repeated positions ----------------------------------------------------------
@@ -144,7 +145,9 @@ def _put_into(x: Any, v: Any, *, index: Any, accumulate: bool) -> Any:
         array = array.astype(dtype_of(v))  # the checker's complex step comes in through v
     if accumulate and not takes_once(index):
         taken = array[index]
-        return array + put_array(np.broadcast_to(v, taken.shape).astype(array.dtype), index, array.shape)
+        return array + put_array(
+            np.broadcast_to(v, taken.shape).astype(array.dtype), index, array.shape
+        )
     if accumulate:
         array[index] += v
     else:
@@ -195,3 +198,314 @@ index_put = linear_many(
     """,
 )
 index_put.primitive.promotes = None  # what is written takes the dtype of what it is written to
+
+
+# -- an index with integer tensors in it ------------------------------------------------------
+#: Marks the place of a tensor in a ``spec``, an index whose tensors are operands.
+AT = "tensor"
+
+
+def fill_spec(spec: tuple[Any, ...], arrays: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The index of a spec with the arrays in their places."""
+    found = iter(arrays)
+    return tuple(next(found) if type(item) is str else item for item in spec)
+
+
+def _take_at(x: Any, *arrays: Any, spec: tuple[Any, ...]) -> Any:
+    taken = _take(x, fill_spec(spec, arrays))
+    # A 0-d array acts as an int, which gives a view.
+    return taken if any(shape_of(a) for a in arrays) else np.array(taken)
+
+
+def _take_at_rule(i: int, g: Any, _y: Any, _x: Any, *arrays: Any, spec: tuple[Any, ...]) -> Any:
+    return put_at(g, *arrays, spec=spec, shape=shape_of(_x)) if i == 0 else None
+
+
+def _put_at_rule(i: int, g: Any, _y: Any, _x: Any, *arrays: Any, spec: Any, shape: Any) -> Any:
+    return getitem_at(g, *arrays, spec=spec) if i == 0 else None
+
+
+getitem_at = general(
+    "getitem_at",
+    _take_at,
+    indexed=_take_at_rule,
+    push=lambda ts, _y, _x, *arrays, spec: getitem_at(ts[0], *arrays, spec=spec),
+    floating=False,
+    promotes=None,
+    analytic=True,
+    samples=[
+        Sample(M23, np.array([1, 0, 0]), spec=(AT,)),
+        Sample(M23, np.array([[0, 1], [1, 1]]), np.array([2, 0]), spec=(AT, AT)),
+        Sample(M234, np.array([2, 0, 2]), spec=(Ellipsis, AT, slice(1, 3))),
+    ],
+    doc="""The elements at an index with integer tensors in it, which are operands.
+
+    ``spec``: the index, with ``"tensor"`` in their places. Users write ``x[index]``.
+    """,
+)
+put_at = general(
+    "put_at",
+    lambda x, *arrays, spec, shape: put_array(x, fill_spec(spec, arrays), shape),
+    indexed=_put_at_rule,
+    push=lambda ts, _y, _x, *arrays, spec, shape: put_at(ts[0], *arrays, spec=spec, shape=shape),
+    floating=False,
+    promotes=None,
+    analytic=True,
+    samples=[
+        Sample(M23, np.array([1, 0]), spec=(AT,), shape=(4, 3)),
+        Sample(M23, np.array([1, 0, 1]), spec=(Ellipsis, AT), shape=(2, 2)),
+    ],
+    doc="Zeros of ``shape`` with ``x`` added at the index: the transpose of ``getitem_at``.",
+)
+
+
+def _put_into_at(x: Any, v: Any, *arrays: Any, spec: tuple[Any, ...], accumulate: bool) -> Any:
+    return _put_into(x, v, index=fill_spec(spec, arrays), accumulate=accumulate)
+
+
+def _index_put_at_rule(
+    i: int, g: Any, _y: Any, _x: Any, _v: Any, *arrays: Any, spec: Any, accumulate: bool
+) -> Any:
+    if i > 1:
+        return None
+    if i == 0:
+        if accumulate:
+            return g
+        nought = np.zeros((), dtype_of(g))
+        return index_put_at(g, nought, *arrays, spec=spec, accumulate=False)
+    taken = getitem_at(g, *arrays, spec=spec)
+    if not accumulate:
+        stays = last_written(*arrays, spec=spec, shape=shape_of(_x), taken=shape_of(taken))
+        taken = where(stays, taken, 0.0)
+    wanted, found = shape_of(_v), shape_of(taken)
+    extra = len(wanted) - len(found)
+    return reshape(sum_to(taken, shape=wanted[extra:]), shape=wanted) if extra > 0 else taken
+
+
+def _index_put_at_push(
+    ts: Any, _y: Any, _x: Any, _v: Any, *arrays: Any, spec: Any, accumulate: bool
+) -> Any:
+    tangent = ts[0]
+    if tangent is None:
+        tangent = np.zeros(shape_of(_x), dtype_of(_x))
+    moved = np.zeros((), dtype_of(_x)) if ts[1] is None else ts[1]
+    return index_put_at(tangent, moved, *arrays, spec=spec, accumulate=accumulate)
+
+
+last_written = constant(
+    "last_written",
+    lambda *arrays, spec, shape, taken: _stays(fill_spec(spec, arrays), shape, taken),
+    samples=[Sample(np.array([1, 0, 1]), spec=(AT,), shape=(2, 3), taken=(3, 3))],
+    doc="Which of the values written at an index are still there afterwards (booleans).",
+)
+index_put_at = general(
+    "index_put_at",
+    _put_into_at,
+    indexed=_index_put_at_rule,
+    push=_index_put_at_push,
+    floating=False,
+    promotes=None,
+    analytic=True,
+    samples=[
+        Sample(M23, M23[0] * 2, np.array([0, 1, 0]), spec=(1, AT), accumulate=True),
+        Sample(M23, M23[0] * 2, np.array([0, 1, 0]), spec=(1, AT), accumulate=False),
+        Sample(M23, 0.75, np.array([1, 1]), spec=(AT,), accumulate=False),
+    ],
+    doc="``index_put`` at an index whose integer tensors are operands (see ``getitem_at``).",
+)
+
+
+# -- one index per element, along one dimension -----------------------------------------------
+def _cropped(x: Any, axis: int, shape: tuple[int, ...]) -> Any:
+    """The part of ``x`` that an index of this shape can reach in the other dimensions."""
+    if all(d == axis or n == m for d, (n, m) in enumerate(zip(shape_of(x), shape, strict=True))):
+        return x
+    return x[tuple(slice(None) if d == axis else slice(m) for d, m in enumerate(shape))]
+
+
+def _gather(x: Any, index: Any, axis: int) -> Any:
+    if not shape_of(x) and type(x) in PLAIN and type(index) in PLAIN:
+        return np.array(np.take(np.reshape(x, (1,)), index))
+    _refuse_negative("gather", index)
+    return np.take_along_axis(_cropped(x, axis, shape_of(index)), index, axis)
+
+
+def _refuse_negative(what: str, index: Any) -> None:
+    if type(index) is ndarray and index.size and index.min() < 0:
+        raise IndexError(f"{what}: index {index.min()} is out of range: it must not be negative")
+
+
+def flat_positions(index: ndarray, axis: int, shape: tuple[int, ...]) -> ndarray:
+    """Where in the flattened result every element along ``axis`` goes (1-d)."""
+    index = np.atleast_1d(index)
+    shape = shape or (1,)
+    if index.size and not 0 <= index.min() <= index.max() < shape[axis]:
+        wrong = index.min() if index.min() < 0 else index.max()
+        raise IndexError(
+            f"scatter: index {wrong} is out of range for dimension {axis} of size {shape[axis]}"
+        )
+    found = np.zeros((1,) * len(shape), np.intp)
+    stride = 1
+    for d in reversed(range(len(shape))):
+        here = (
+            index
+            if d == axis
+            else np.arange(index.shape[d]).reshape(-1, *[1] * (len(shape) - 1 - d))
+        )
+        found = found + here * stride
+        stride *= shape[d]
+    return np.broadcast_to(found, index.shape).reshape(-1)
+
+
+def _scatter_sum(src: Any, index: Any, axis: int, shape: tuple[int, ...]) -> Any:
+    positions = flat_positions(index, axis, shape)
+    return add_rows(positions, np.reshape(src, -1), math.prod(shape)).reshape(shape)
+
+
+gather = general(
+    "gather",
+    lambda x, index, *, axis: _gather(x, index, axis),
+    lambda g, _y, _x, index, *, axis: scatter_sum(g, index, axis=axis, shape=shape_of(_x)),
+    lambda g, _y, _x, _index, *, axis: None,
+    push=lambda ts, _y, _x, index, *, axis: gather(ts[0], index, axis=axis),
+    floating=False,
+    promotes=None,
+    analytic=True,
+    samples=[
+        Sample(M23, np.array([[0, 0], [2, 1]]), axis=1),
+        Sample(M23, np.array([[0, 1, 1], [1, 1, 0], [0, 0, 0]]), axis=0),
+        Sample(M234, np.array([[[1], [1]]]), axis=2),
+        Sample(0.5, np.array(0), axis=0),
+    ],
+    doc="""``y[i][j] = x[index[i][j]][j]`` (for ``axis=0``): one index per element of the result.
+
+    ``index`` has as many dimensions as ``x`` and may be shorter in those other than ``axis``.
+    """,
+)
+scatter_sum = general(
+    "scatter_sum",
+    lambda src, index, *, axis, shape: _scatter_sum(src, index, axis, shape),
+    lambda g, _y, _src, index, *, axis, shape: gather(g, index, axis=axis),
+    lambda g, _y, _src, _index, *, axis, shape: None,
+    push=lambda ts, _y, _src, index, *, axis, shape: scatter_sum(
+        ts[0], index, axis=axis, shape=shape
+    ),
+    floating=False,
+    promotes=None,
+    analytic=True,
+    samples=[
+        Sample(M23, np.array([[0, 0, 2], [2, 1, 3]]), axis=1, shape=(2, 4)),
+        Sample(M23, np.array([[0, 1, 1], [1, 1, 0]]), axis=0, shape=(2, 4)),
+    ],
+    doc="""Zeros of ``shape`` with ``y[index[i][j]][j] += src[i][j]`` (for ``axis=0``).
+
+    The transpose of ``gather``.
+    """,
+)
+
+
+def _scatter_extreme(x: Any, index: Any, src: Any, axis: int, largest: bool) -> Any:
+    out = np.array(x)
+    flat = out.reshape(-1)
+    positions = flat_positions(index, axis, out.shape)
+    (np.maximum if largest else np.minimum).at(flat, positions, np.reshape(src, -1))
+    return flat.reshape(out.shape)
+
+
+def _extreme_rule(
+    i: int, g: Any, y: Any, x: Any, index: Any, src: Any, *, axis: int, largest: bool
+) -> Any:
+    if i == 1:
+        return None
+    kind = dtype_of(g)
+    own = cast(where(x == y, 1.0, 0.0), dtype=kind)
+    ties = cast(where(src == gather(y, index, axis=axis), 1.0, 0.0), dtype=kind)
+    count = own + scatter_sum(ties, index, axis=axis, shape=shape_of(x))
+    share = g / where(count == 0, 1.0, count)
+    return share * own if i == 0 else gather(share, index, axis=axis) * ties
+
+
+scatter_extreme = general(
+    "scatter_extreme",
+    lambda x, index, src, *, axis, largest: _scatter_extreme(x, index, src, axis, largest),
+    indexed=_extreme_rule,
+    floating=False,
+    promotes=None,
+    samples=[
+        Sample(M23, np.array([[0, 0, 2], [2, 1, 2]]), M23 * 1.5 + 0.1, axis=1, largest=True),
+        Sample(M23, np.array([[0, 0, 2], [2, 1, 2]]), M23 * 1.5 + 0.1, axis=1, largest=False),
+    ],
+    doc="""The largest (or smallest) of ``x`` and all elements of ``src`` sent to each place.
+
+    Where several are equal they share the gradient evenly.
+    """,
+)
+
+
+# -- without derivatives ----------------------------------------------------------------------
+def _scatter_hits(index: Any, axis: int, shape: tuple[int, ...]) -> Any:
+    hits = np.zeros(math.prod(shape), bool)
+    hits[flat_positions(index, axis, shape)] = True
+    return hits.reshape(shape)
+
+
+def _scatter_stays(index: Any, axis: int, shape: tuple[int, ...]) -> Any:
+    positions = flat_positions(index, axis, shape)
+    board = np.zeros(math.prod(shape), np.intp)
+    numbers = np.arange(positions.size)
+    board[positions] = numbers
+    return (board[positions] == numbers).reshape(shape_of(index))
+
+
+def _scatter_rank(index: Any, axis: int, shape: tuple[int, ...]) -> Any:
+    positions = flat_positions(index, axis, shape)
+    order = np.argsort(positions, kind="stable")
+    ordered = positions[order]
+    numbers = np.arange(positions.size)
+    is_first = np.concatenate(([True], ordered[1:] != ordered[:-1]))[: positions.size]
+    rank = np.empty_like(numbers)
+    rank[order] = numbers - np.maximum.accumulate(np.where(is_first, numbers, 0))
+    return rank.reshape(shape_of(index))
+
+
+_ALONG = [Sample(np.array([[0, 0, 2], [2, 1, 2]]), axis=1, shape=(2, 4))]
+scatter_hits = constant(
+    "scatter_hits",
+    lambda index, *, axis, shape: _scatter_hits(index, axis, shape),
+    samples=_ALONG,
+    doc="Which places of a ``shape`` a scatter along ``axis`` writes to (booleans).",
+)
+scatter_stays = constant(
+    "scatter_stays",
+    lambda index, *, axis, shape: _scatter_stays(index, axis, shape),
+    samples=_ALONG,
+    doc="Which elements of the source remain after a scatter, the last written to their place.",
+)
+scatter_rank = constant(
+    "scatter_rank",
+    lambda index, *, axis, shape: _scatter_rank(index, axis, shape),
+    samples=_ALONG,
+    doc="How many elements of the source went to the same place before each one.",
+)
+nonzero = constant(
+    "nonzero",
+    lambda x: np.argwhere(x),
+    samples=[Sample(M23)],
+    doc="The indices of the elements that are not 0, one row for each.",
+)
+
+
+def _one_hot(x: Any, num_classes: int) -> Any:
+    if type(x) in PLAIN and np.size(x):
+        low, high = np.min(x), np.max(x)
+        if low < 0 or high >= num_classes:
+            raise ValueError(f"class {low if low < 0 else high} is not in 0 to {num_classes - 1}")
+    return (np.expand_dims(x, -1) == np.arange(num_classes)).astype(np.int64)
+
+
+one_hot = constant(
+    "one_hot",
+    lambda x, *, num_classes: _one_hot(x, num_classes),
+    samples=[Sample(np.array([0, 2, 1]), num_classes=3)],
+    doc="For every class number a row of ``num_classes`` with a 1 in its place (int64).",
+)

@@ -5,18 +5,41 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
-from ..primitive import Sample, linear, linear_many
-from ..values import cast_value, dtype_of, shape_of
+from ..primitive import Sample, constant, general, linear, linear_many
+from ..values import PLAIN, cast_value, dtype_of, shape_of
 
 M23 = np.array([[0.5, -1.25, 2.0], [1.5, 0.75, -0.5]])
 M234 = np.linspace(-1.5, 2.0, 24).reshape(2, 3, 4)
 
+# -- the same elements, one for one -----------------------------------------------------------
 cast = linear(
     "cast",
     lambda x, *, dtype: cast_value(x, dtype),
     lambda g, x, *, dtype: cast(g, dtype=dtype_of(x)),
-    samples=[Sample(M23, dtype=np.dtype("float64"))],
+    samples=[Sample(M23, dtype=np.dtype("float64")), Sample(0.5, dtype=np.dtype("float64"))],
+    doc="The value in another floating ``dtype``; the gradient comes back in the operand's own.",
+)
+# Integers and booleans carry no gradient, so that this is where a value leaves the tape.
+cast_whole = constant(
+    "cast_whole",
+    lambda x, *, dtype: cast_value(x, dtype),
+    samples=[Sample(M23, dtype=np.dtype("int64"))],
+    doc="The value as integers (cut towards zero) or booleans (not 0); off the tape.",
+)
+clone = linear(
+    "clone",
+    lambda x: x.copy() if type(x) is ndarray else x if type(x) in PLAIN else np.copy(x),
+    lambda g, _x: g,
+    samples=[Sample(M23), Sample(0.5)],
+    doc="""A copy in memory of its own, on the tape: ``y = x``, derivative 1.
+
+    >>> import tapegrad as tg
+    >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
+    >>> tg.clone(x)
+    tensor([1., 2.], grad_fn=<clone>)
+    """,
 )
 
 
@@ -38,13 +61,19 @@ sum_to = linear(
     lambda x, *, shape: sum_array_to(x, shape),
     lambda g, x, *, shape: expand(g, shape=shape_of(x)),
     samples=[Sample(M23, shape=(1, 3)), Sample(M23, shape=(3,)), Sample(M23, shape=())],
+    doc="The sum over the dimensions that broadcasting from ``shape`` would stretch.",
 )
 expand = linear(
     "expand",
     lambda x, *, shape: np.broadcast_to(x, shape),
     lambda g, x, *, shape: sum_to(g, shape=shape_of(x)),
     view=True,
-    samples=[Sample(M23, shape=(4, 2, 3)), Sample(0.5, shape=(2,)), Sample(M23[:, :1], shape=(2, 3))],
+    samples=[
+        Sample(M23, shape=(4, 2, 3)),
+        Sample(0.5, shape=(2,)),
+        Sample(M23[:, :1], shape=(2, 3)),
+    ],
+    doc="``x`` broadcast to ``shape``: a view, whose elements of ``x`` repeat.",
 )
 reshape = linear(
     "reshape",
@@ -52,6 +81,7 @@ reshape = linear(
     lambda g, x, *, shape: reshape(g, shape=shape_of(x)),
     view=True,
     samples=[Sample(M23, shape=(3, 2)), Sample(M23, shape=(6,)), Sample(0.5, shape=(1, 1))],
+    doc="The same elements, in row-major order, in another ``shape``: a view where NumPy can.",
 )
 
 
@@ -68,38 +98,174 @@ permute = linear(
     lambda x, *, axes: np.transpose(x, axes),
     lambda g, x, *, axes: permute(g, axes=tuple(int(i) for i in np.argsort(axes))),
     view=True,
-    samples=[Sample(M23, axes=(1, 0)), Sample(M234, axes=(2, 0, 1))],
+    samples=[Sample(M23, axes=(1, 0)), Sample(M234, axes=(2, 0, 1)), Sample(0.5, axes=())],
+    doc="The dimensions in the order ``axes``: a view.",
 )
 flip = linear(
     "flip",
     lambda x, *, axes: np.flip(x, axes).copy(),
     lambda g, x, *, axes: flip(g, axes=axes),
     samples=[Sample(M23, axes=(0,)), Sample(M234, axes=(0, 2))],
+    doc="The elements in reverse order along ``axes``: a copy.",
 )
+roll = linear(
+    "roll",
+    lambda x, *, shifts, axes: np.roll(x, shifts, axes),
+    lambda g, x, *, shifts, axes: roll(g, shifts=tuple(-s for s in shifts), axes=axes),
+    samples=[Sample(M23, shifts=(1,), axes=(1,)), Sample(M234, shifts=(1, -2), axes=(0, 2))],
+    doc="The elements moved ``shifts`` places along ``axes``, the last ones coming in first.",
+)
+
+
+# -- joining and parting ----------------------------------------------------------------------
+def _getitem(x: Any, index: Any) -> Any:
+    from .indexing import getitem
+
+    return getitem(x, index=index)
+
+
+def _part(i: int, xs: Any, axis: int) -> tuple[Any, ...]:
+    """The slice of a concatenation that came from operand ``i``."""
+    start = sum(shape_of(x)[axis] for x in xs[:i])
+    return (*[slice(None)] * axis, slice(start, start + shape_of(xs[i])[axis]))
+
+
 cat = linear_many(
     "cat",
     lambda *xs, axis: np.concatenate(xs, axis=axis),
     lambda i, g, *xs, axis: _getitem(g, _part(i, xs, axis)),
     samples=[Sample(M23, M23[:1], axis=0), Sample(M23, M23 * 2, M23[:, :1], axis=1)],
+    doc="The operands one after the other along ``axis``.",
 )
-
-
-def _part(i: int, xs: Any, axis: int) -> tuple[Any, ...]:
-    """The slice of a concatenation that came from operand ``i``."""
-    lengths = [shape_of(x)[axis] for x in xs]
-    start = sum(lengths[:i])
-    return (*[slice(None)] * axis, slice(start, start + lengths[i]))
-
-
 stack = linear_many(
     "stack",
     lambda *xs, axis: np.stack(xs, axis=axis),
     lambda i, g, *xs, axis: _getitem(g, (*[slice(None)] * axis, i)),
     samples=[Sample(M23, M23 * 2, axis=0), Sample(M23, M23 * 2, axis=2), Sample(0.5, 1.5, axis=0)],
+    doc="The operands, of one shape, side by side along a new dimension ``axis``.",
 )
 
 
-def _getitem(x: Any, index: Any) -> Any:
-    from .indexing import getitem
+def _split(x: Any, axis: int, sizes: tuple[int, ...]) -> tuple[Any, ...]:
+    return tuple(x[index] for index in split_indices(axis, sizes))
 
-    return getitem(x, index=index)
+
+def split_indices(axis: int, sizes: tuple[int, ...]) -> list[tuple[Any, ...]]:
+    """The index of every part."""
+    found, start = [], 0
+    for size in sizes:
+        found.append((*[slice(None)] * axis, slice(start, start + size)))
+        start += size
+    return found
+
+
+# One operation with many outputs rather than many slices: the gradient is then one cat, instead
+# of a whole array of zeros for every part.
+split = general(
+    "split",
+    lambda x, *, axis, sizes: _split(x, axis, sizes),
+    lambda g, _y, _x, *, axis, sizes: cat(*g, axis=axis),
+    push=lambda ts, _y, _x, *, axis, sizes: split(ts[0], axis=axis, sizes=sizes),
+    floating=False,
+    promotes=None,
+    analytic=True,
+    samples=[Sample(M23, axis=1, sizes=(1, 2)), Sample(M234, axis=2, sizes=(1, 0, 3))],
+    doc="Parts of the given ``sizes`` along ``axis``, as a tuple of views.",
+)
+unbind = general(
+    "unbind",
+    lambda x, *, axis: tuple(x[(*[slice(None)] * axis, i)] for i in range(shape_of(x)[axis])),
+    lambda g, _y, _x, *, axis: stack(*g, axis=axis),
+    push=lambda ts, _y, _x, *, axis: unbind(ts[0], axis=axis),
+    floating=False,
+    promotes=None,
+    analytic=True,
+    samples=[Sample(M23, axis=0), Sample(M234, axis=1), Sample(M23[0], axis=0)],
+    doc="The slices along ``axis``, as a tuple of views without that dimension.",
+)
+split.primitive.view = unbind.primitive.view = True
+
+
+# -- zeros around and on one side -------------------------------------------------------------
+def _pad(x: Any, widths: tuple[tuple[int, int], ...]) -> Any:
+    if type(x) is not ndarray:
+        return np.pad(x, widths)
+    # np.pad does the same, ten times slower on small arrays.
+    out = np.zeros([n + a + b for n, (a, b) in zip(x.shape, widths, strict=True)], x.dtype)
+    out[tuple(slice(a, a + n) for n, (a, _) in zip(x.shape, widths, strict=True))] = x
+    return out
+
+
+def _crop(g: Any, x: Any, *, widths: tuple[tuple[int, int], ...]) -> Any:
+    return _getitem(
+        g, tuple(slice(a, a + n) for n, (a, _) in zip(shape_of(x), widths, strict=True))
+    )
+
+
+pad = linear(
+    "pad",
+    lambda x, *, widths: _pad(x, widths),
+    _crop,
+    samples=[Sample(M23, widths=((1, 0), (0, 2))), Sample(M23[0], widths=((2, 1),))],
+    doc="Zeros around ``x``: ``widths`` gives (before, after) for every dimension.",
+)
+tril = linear(
+    "tril",
+    lambda x, *, offset: np.tril(x, offset),
+    lambda g, x, *, offset: tril(g, offset=offset),
+    samples=[Sample(M23, offset=0), Sample(M234, offset=-1), Sample(M23, offset=1)],
+    doc="The elements on and below diagonal ``offset`` of the last two dimensions, else 0.",
+)
+triu = linear(
+    "triu",
+    lambda x, *, offset: np.triu(x, offset),
+    lambda g, x, *, offset: triu(g, offset=offset),
+    samples=[Sample(M23, offset=0), Sample(M234, offset=-1), Sample(M23, offset=1)],
+    doc="The elements on and above diagonal ``offset`` of the last two dimensions, else 0.",
+)
+
+
+def _diagonal(x: Any, offset: int, axis1: int, axis2: int) -> Any:
+    found = np.diagonal(x, offset, axis1, axis2)
+    if type(found) is ndarray and x.flags.writeable:
+        found.flags.writeable = True  # NumPy's caution; writing through this view is meant to work
+    return found
+
+
+def _put_diagonal(x: Any, offset: int, axis1: int, axis2: int, shape: tuple[int, ...]) -> Any:
+    out = np.zeros(shape, dtype_of(x))
+    found = np.diagonal(out, offset, axis1, axis2)
+    found.flags.writeable = True
+    found[...] = x
+    return out
+
+
+diagonal = linear(
+    "diagonal",
+    lambda x, *, offset, axis1, axis2: _diagonal(x, offset, axis1, axis2),
+    lambda g, x, *, offset, axis1, axis2: put_diagonal(
+        g, offset=offset, axis1=axis1, axis2=axis2, shape=shape_of(x)
+    ),
+    view=True,
+    samples=[
+        Sample(M23, offset=0, axis1=0, axis2=1),
+        Sample(M23, offset=1, axis1=1, axis2=0),
+        Sample(M234, offset=-1, axis1=0, axis2=2),
+    ],
+    doc="""The elements on a diagonal of the dimensions ``axis1``, ``axis2``; they become the last.
+
+    ``offset`` > 0 is above the main diagonal, < 0 below. A view.
+    """,
+)
+put_diagonal = linear(
+    "put_diagonal",
+    lambda x, *, offset, axis1, axis2, shape: _put_diagonal(x, offset, axis1, axis2, shape),
+    lambda g, x, *, offset, axis1, axis2, shape: diagonal(
+        g, offset=offset, axis1=axis1, axis2=axis2
+    ),
+    samples=[
+        Sample(M23[0], offset=0, axis1=0, axis2=1, shape=(3, 3)),
+        Sample(M23[:, :1], offset=-1, axis1=0, axis2=1, shape=(2, 1, 2)),
+    ],
+    doc="Zeros of ``shape`` with the last dimension of ``x`` on a diagonal: its transpose.",
+)
