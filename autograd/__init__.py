@@ -13,13 +13,18 @@ from __future__ import annotations
 from typing import Any as _Any
 
 from . import methods as _methods
+from .checking import *
 from .creation import *
+from .drawing import graph
 from .functions.arithmetic import *
 from .functions.comparing import *
+from .functions.converting import *
 from .functions.indexing import *
+from .functions.joining import *
 from .functions.products import *
 from .functions.reductions import *
 from .functions.scans import *
+from .functions.scattering import *
 from .functions.shaping import *
 from .functions.softmaxes import *
 from .functions.sorting import *
@@ -27,7 +32,8 @@ from .functions.specials import *
 from .functions.statistics import *
 from .functions.windows import *
 from .modes import detect_anomaly, enable_grad, is_grad_enabled, no_grad, set_grad_enabled
-from .primitive import REGISTRY, Primitive, Sample, ShapeError, primitive
+from .ops.engine import check, stop_gradient
+from .primitive import REGISTRY, CheckError, Primitive, Sample, ShapeError, primitive
 from .reverse import grad
 from .sampling import *
 from .saving import load, save

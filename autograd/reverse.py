@@ -145,7 +145,8 @@ def walk(
         if LAST_OVERWRITE[0] > record[0]:
             refuse_overwritten(record)
         size = len(record)
-        if fast and record[3] is None and size <= 9 and record[1].rules is not None:
+        # (a list: the cotangents of several outputs, some of which may be absent)
+        if fast and record[3] is None and size <= 9 and type(g) is not list and record[1].rules:
             # One or two operands, no parameters, raw values: unrolled, for this is most of a
             # scalar graph.
             try:
@@ -245,7 +246,7 @@ def contributions(
     y = record[OUTPUT]
     several = type(y) is tuple
     if several:
-        g = _fill_missing(g, y, graph)
+        g = tuple(g) if op.partial_cotangents else _fill_missing(g, y, graph)
     if graph:
         operands = on_tape(values, records)
         result = _outputs_of(record) if several else make(y, record)
