@@ -191,6 +191,12 @@ def _write_scalar(family: Family, chain: Any, value: Any) -> None:
         set_value(root, family.value)
 
 
+def own_array(tensor: Any) -> bool:
+    """Whether the tensor's value is the very memory: not so for an array on a 0-d root."""
+    alias = tensor._base
+    return type(tensor._value) is ndarray and (alias is None or type(alias.family.value) is ndarray)
+
+
 def after_change(tensor: Any) -> None:
     """The memory of an array was changed in place: note it, and refresh what cannot share it."""
     mark_overwritten(tensor._value)

@@ -26,6 +26,7 @@ from .aliases import (
     Alias,
     after_change,
     follow,
+    own_array,
     separate,
     set_value,
     write,
@@ -80,7 +81,7 @@ def _refuse_leaf(self: Tensor) -> None:
     if root is not None and root._record is not None and root._record[1] is LEAF:
         raise RuntimeError(
             "a view of a leaf Variable that requires grad is being used in an in-place operation "
-            f"(the leaf has shape {root.shape}). Change it inside tg.no_grad(), or change a clone()."
+            f"(leaf of shape {root.shape}). Change it inside tg.no_grad(), or change a clone()."
         )
 
 
@@ -91,15 +92,16 @@ def _fit(self: Tensor, name: str, new: Tensor, casting: bool) -> Tensor:
     """The result in the shape and dtype of the tensor that takes it, or an error."""
     if new.shape != self.shape:
         raise RuntimeError(
-            f"{name}: output with shape {self.shape} doesn't match the broadcast shape {new.shape}: "
-            "an in-place operation cannot change the shape. Compute out of place."
+            f"{name}: output with shape {self.shape} doesn't match the broadcast shape "
+            f"{new.shape}: an in-place operation cannot change the shape. Compute out of place."
         )
     dtype = self.dtype
     if new.dtype != dtype:
         if not casting and _KINDS[new.dtype.kind] > _KINDS[dtype.kind]:
             raise RuntimeError(
-                f"{name}: result type {new.dtype} can't be cast to the desired output type {dtype}: "
-                "an in-place operation keeps its dtype. Compute out of place, or convert first."
+                f"{name}: result type {new.dtype} can't be cast to the desired output type "
+                f"{dtype}: an in-place operation keeps its dtype. Compute out of place, or "
+                "convert first."
             )
         new = cast(new, dtype=dtype)
     return new
@@ -206,7 +208,7 @@ def _put(self: Tensor, index: Any, source: Any, name: str) -> Tensor:
     )
     raw = source._value if isinstance(source, Tensor) else source
     value = self._value
-    if on_tape or type(value) is not ndarray or type(raw) not in PLAIN:
+    if on_tape or not own_array(self) or type(raw) not in PLAIN:
         return update(self, name, _copied(self, source, name, index), casting=True)
     if not value.flags.writeable:
         raise RuntimeError(SHARED)
@@ -339,7 +341,7 @@ def _in_memory(self: Tensor, other: Any, ufunc: Any) -> bool:
     """``ufunc(self, other, out=self)`` where that is all there is to do: same float dtype,
     nothing recorded. Says whether it was done."""
     value = self._value
-    if type(value) is not ndarray or value.dtype.kind != "f" or not value.flags.writeable:
+    if not own_array(self) or value.dtype.kind != "f" or not value.flags.writeable:
         return False
     if isinstance(other, Tensor):
         record, raw = other._record, other._value
@@ -388,18 +390,19 @@ def _old(self: Tensor) -> Tensor:
 
 # -- all the others, from their names ---------------------------------------------------------
 #: In-place name -> the out-of-place method it is made of.
-OUT_OF_PLACE = {
-    f"{name}_": name
-    for name in """
-    abs acos acosh asin asinh atan atan2 atanh ceil clamp clip cos cosh cumprod cumsum digamma
-    erf erfc erfinv exp exp2 expm1 floor floor_divide fmod frac hypot lerp lgamma log log10 log1p log2
-    logit nan_to_num neg pow reciprocal relu remainder round rsqrt sigmoid sign sin sinh sqrt
-    square tan tanh tril triu trunc xlogy
-    addcdiv addcmul addmm addmv addbmm baddbmm addr
-    index_add index_copy index_fill masked_fill masked_scatter scatter scatter_add scatter_reduce
-    logical_and logical_or logical_xor logical_not eq ne lt le gt ge
-    """.split()
-}
+_NAMES = (
+    "abs", "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "ceil", "clamp",
+    "clip", "cos", "cosh", "cumprod", "cumsum", "digamma", "erf", "erfc", "erfinv", "exp",
+    "exp2", "expm1", "floor", "floor_divide", "fmod", "frac", "hypot", "lerp", "lgamma",
+    "log", "log10", "log1p", "log2", "logit", "nan_to_num", "neg", "pow", "reciprocal",
+    "relu", "remainder", "round", "rsqrt", "sigmoid", "sign", "sin", "sinh", "sqrt",
+    "square", "tan", "tanh", "tril", "triu", "trunc", "xlogy", "addcdiv", "addcmul",
+    "addmm", "addmv", "addbmm", "baddbmm", "addr", "index_add", "index_copy",
+    "index_fill", "masked_fill", "masked_scatter", "scatter", "scatter_add",
+    "scatter_reduce", "logical_and", "logical_or", "logical_xor", "logical_not", "eq",
+    "ne", "lt", "le", "gt", "ge",
+)  # fmt: skip
+OUT_OF_PLACE = {f"{name}_": name for name in _NAMES}
 OUT_OF_PLACE.update(
     absolute_="abs",
     negative_="neg",
@@ -494,6 +497,13 @@ def _named(method: Callable[..., Any], name: str, doc: str) -> Callable[..., Any
     return method
 
 
+_DOC = """In place: the tensor becomes ``{}(self, ...)``.
+
+Recorded when something on the tape takes part; keeps shape and dtype. RuntimeError for a leaf
+that requires a gradient, outside ``no_grad()``.
+"""
+
+
 def _build() -> None:
     for function in (copy_, fill_, zero_, fill_diagonal_, index_put_, detach_):
         METHODS[function.__name__] = function
@@ -510,13 +520,7 @@ def _build() -> None:
         METHODS[f"{name}_"] = _metadata(f"{name}_", name)
     for name, method in list(METHODS.items()):
         if method.__doc__ is None:
-            _named(
-                method,
-                name,
-                f"In place: this tensor becomes ``{OUT_OF_PLACE.get(name, name[:-1])}(self, ...)``.\n\n"
-                "Recorded when something on the tape takes part; keeps shape and dtype. RuntimeError "
-                "for a leaf that requires a gradient, outside ``no_grad()``.",
-            )
+            _named(method, name, _DOC.format(OUT_OF_PLACE.get(name, name[:-1])))
     for name in ("add", "sub", "mul"):
         METHODS[f"__i{name}__"] = _operator(METHODS[f"{name}_"])
     METHODS["__itruediv__"] = _operator(METHODS["div_"])

@@ -47,7 +47,15 @@ class _Switch:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        MODE.reset(self._tokens.pop())
+        # One object may be entered in several threads or tasks at once: a token of another
+        # context is refused, so take the latest of our own.
+        for token in reversed(self._tokens):
+            try:
+                MODE.reset(token)
+            except ValueError:
+                continue
+            self._tokens.remove(token)
+            return
 
     def _again(self) -> _Switch:
         """A fresh switch for one call of a decorated function (threads share the decorator)."""
@@ -63,24 +71,35 @@ class _Switch:
                 # The mode holds while the generator's own code runs, never in the caller's.
                 with self._again():
                     inner = function(*args, **kwargs)
-                send: Any = None
-                while True:
-                    try:
-                        with self._again():
-                            item = inner.send(send)
-                    except StopIteration as stop:
-                        return stop.value
-                    try:
-                        send = yield item
-                    except GeneratorExit:
+                step: Any = inner.send
+                value: Any = None
+                try:
+                    while True:
+                        try:
+                            with self._again():
+                                item = step(value)
+                        except StopIteration as stop:
+                            return stop.value
+                        try:
+                            step, value = inner.send, (yield item)
+                        except GeneratorExit:
+                            raise
+                        except BaseException as error:
+                            step, value = inner.throw, error
+                finally:
+                    with self._again():
                         inner.close()
-                        raise
-                    except BaseException as error:
-                        with self._again():
-                            item = inner.throw(error)
-                        send = yield item
 
             return generator  # type: ignore[return-value]
+
+        if inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def coroutine(*args: Any, **kwargs: Any) -> Any:
+                with self._again():
+                    return await function(*args, **kwargs)
+
+            return coroutine  # type: ignore[return-value]
 
         @functools.wraps(function)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -145,14 +164,16 @@ class set_grad_enabled(_Switch):
         super().__init__()
         self._changes = {"grad": bool(mode)}
         self._before = current()
+        self._stack: list[Any] = []
         MODE.set(replace(grad=bool(mode)))
 
     def __enter__(self) -> set_grad_enabled:
+        self._stack.append(current() if self._stack else self._before)
         MODE.set(replace(**self._changes))
         return self
 
     def __exit__(self, *exc: object) -> None:
-        MODE.set(self._before)
+        MODE.set(self._stack.pop())
 
     def _again(self) -> _Switch:
         return type(self)(self._changes["grad"])

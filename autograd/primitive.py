@@ -22,6 +22,7 @@ value it stands for may be overwritten in place after use.
 
 from __future__ import annotations
 
+import os
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -110,6 +111,8 @@ class Primitive:
         self._read_rules = reads
         self.statement: Any = None  # what the author wrote: partials, transposes or weight
         self.function: Any = None
+
+    partial_cotangents = False  # whether its rules take None for an output that nobody used
 
     def __repr__(self) -> str:
         return self.name
@@ -218,7 +221,7 @@ def apply(op: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
         out = make(y, _record(op, y, params, values, records, mode))
     if op.view:
         source = args[0]
-        if isinstance(source, Tensor) and _shares_memory(y, source._value):
+        if isinstance(source, Tensor) and _shares_memory(op, params, y, source._value):
             view_of(source, out, op, params)
     return out
 
@@ -302,11 +305,7 @@ def _record(
 def _annotate(record: list[Any], mode: Any) -> None:
     """In anomaly mode: remember the caller, and refuse a result that is NaN."""
     note = record[NOTE] = Note()
-    frames = [
-        f
-        for f in traceback.extract_stack()
-        if "/ops/" not in f.filename and not f.filename.endswith(_ENGINE_FILES)
-    ]
+    frames = [f for f in traceback.extract_stack() if not _is_engine(f.filename)]
     note.stack = traceback.format_list(frames[-3:])
     if mode.check_nan:
         outputs = record[2] if type(record[2]) is tuple else (record[2],)
@@ -314,7 +313,16 @@ def _annotate(record: list[Any], mode: Any) -> None:
             raise RuntimeError(anomaly_message(record, "the forward of"))
 
 
-_ENGINE_FILES = ("primitive.py", "methods.py", "reverse.py", "forward.py", "functions.py")
+_HERE = os.path.dirname(__file__) + os.sep
+
+
+def _is_engine(filename: str) -> bool:
+    """Whether a file belongs to the engine, as opposed to layers, losses or the user."""
+    return filename.startswith(_HERE) and filename[len(_HERE) :].split(os.sep)[0] not in (
+        "nn",
+        "optim",
+        "losses",
+    )
 
 
 def _check_forward(
@@ -342,12 +350,13 @@ def _wrap_several(
     )
 
 
-def _shares_memory(y: Any, source: Any) -> bool:
-    if type(y) is Batched and type(source) is Batched:
-        y, source = y.array, source.array
+def _shares_memory(op: Primitive, params: dict[str, Any], y: Any, source: Any) -> bool:
     if type(y) is ndarray and type(source) is ndarray:
         return owner(y) is owner(source)
-    return type(y) in PLAIN and type(source) in PLAIN  # an element, or a scalar reshaped
+    if type(y) in PLAIN and type(source) in PLAIN:
+        return True  # an element, or a scalar reshaped
+    index = params.get("index")  # a duck array: a view unless it is indexed by arrays
+    return not any(type(i) is ndarray for i in (index if type(index) is tuple else (index,)))
 
 
 def explain(
@@ -363,7 +372,7 @@ def explain(
             "aligned at the last dimension, lengths must be equal or 1. Use reshape or unsqueeze."
         )
     if isinstance(error, np.linalg.LinAlgError):
-        return np.linalg.LinAlgError(text)
+        return type(error)(text)
     if isinstance(error, np.exceptions.AxisError):
         return IndexError(text)
     if isinstance(error, TypeError):
@@ -702,6 +711,7 @@ def general(
     floating: bool = True,
     promotes: int | None = 0,
     analytic: bool = False,
+    partial_cotangents: bool = False,
     override: bool = False,
 ) -> Any:
     """A primitive that states its VJP: one rule per operand ``(g, y, *xs, **params)``, or
@@ -709,7 +719,8 @@ def general(
 
     ``push(tangents, y, *xs, **params)`` may state the forward direction where the transpose of
     the VJP would be wasteful. A forward that returns a tuple makes an operation of several
-    outputs; ``g`` and ``y`` are then tuples.
+    outputs; ``g`` and ``y`` are then tuples. With ``partial_cotangents``, ``g`` has None instead
+    of zeros for the outputs that nobody used.
     """
     op = Primitive(
         name,
@@ -725,6 +736,7 @@ def general(
         analytic=analytic,
         reads=list(rules) if indexed is None else [indexed],
     )
+    op.partial_cotangents = partial_cotangents
     op.statement = rules
     return _register(op, _generic, override)
 

@@ -8,6 +8,7 @@ something is: a gradient is never cut unseen.
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,7 +18,8 @@ from numpy import ndarray
 
 from . import modes
 from .ops.indexing import getitem
-from .tensor import Tensor, frozen_array, make, tensor
+from .ops.shaping import cast
+from .tensor import Tensor, locked_array, make, tensor
 from .values import as_dtype, settle
 
 METHODS: dict[str, Any] = {"__array_priority__": 1000.0}
@@ -63,7 +65,7 @@ def __array__(self: Tensor, dtype: Any = None, copy: bool | None = None) -> ndar
             "converting a tensor that requires a gradient to an array would leave the tape unseen: "
             "use x.detach().numpy() to leave it, or a tapegrad function to stay on it"
         )
-    array = frozen_array(self._value)
+    array = locked_array(self._value)
     if dtype is not None and array.dtype != dtype:
         if copy is False:
             raise ValueError(
@@ -76,7 +78,7 @@ def __array__(self: Tensor, dtype: Any = None, copy: bool | None = None) -> ndar
 def _plain(value: Any) -> Any:
     """Tensors replaced by arrays NumPy may read, in nested lists, tuples and dicts too."""
     if isinstance(value, Tensor):
-        return frozen_array(value._value) if type(value._value) is ndarray else value._value
+        return locked_array(value._value) if type(value._value) is ndarray else value._value
     if type(value) in (list, tuple):
         return type(value)(_plain(v) for v in value)
     if type(value) is dict:
@@ -124,11 +126,13 @@ UFUNCS = {
     "bitwise_and": "bitwise_and", "conjugate": "positive", "degrees": "rad2deg",
     "radians": "deg2rad", "acos": "acos", "mod": "remainder",
 }  # fmt: skip
-SAME_NAME = frozenset(
-    """add matmul exp exp2 expm1 log log2 log10 log1p sqrt square reciprocal sin cos tan sinh cosh
-    tanh hypot logaddexp maximum minimum floor ceil trunc sign positive isfinite isinf isnan
-    logical_and logical_or logical_xor logical_not floor_divide remainder fmod""".split()
-)
+SAME_NAME = {
+    "add", "matmul", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt",
+    "square", "reciprocal", "sin", "cos", "tan", "sinh", "cosh", "tanh", "hypot", "logaddexp",
+    "maximum", "minimum", "floor", "ceil", "trunc", "sign", "positive", "isfinite", "isinf",
+    "isnan", "logical_and", "logical_or", "logical_xor", "logical_not", "floor_divide",
+    "remainder", "fmod",
+}  # fmt: skip
 REDUCTIONS = {
     "add": "sum", "multiply": "prod", "maximum": "amax", "minimum": "amin",
     "logaddexp": "logsumexp", "logical_and": "all", "logical_or": "any",
@@ -179,7 +183,7 @@ def _into_arrays(ufunc: Any, method: str, inputs: Any, out: Any, kwargs: Any) ->
     """``out=``: NumPy arrays may take what is off the tape (``array += t``), tensors nothing."""
     if any(isinstance(o, Tensor) for o in out):
         raise TypeError(
-            f"np.{ufunc.__name__}: out= cannot be a tensor; use an in-place method, such as x.add_(y)"
+            f"np.{ufunc.__name__}: out= cannot be a tensor; use an in-place method, as x.add_(y)"
         )
     if _on_tape(inputs):
         raise TypeError(
@@ -252,11 +256,7 @@ def _reduction(name: str) -> Callable[..., Any]:
 
     def handler(a: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
         if dtype is not None:
-            a = (
-                _engine("cast")(_a_tensor(a), dtype=as_dtype(dtype))
-                if False
-                else _a_tensor(a).to(dtype)
-            )
+            a = cast(_a_tensor(a), dtype=as_dtype(dtype))
         if single and (axis is None or isinstance(axis, tuple)):
             return _many_dims(name, a, axis, keepdims)
         return _reduced(name, a, axis, keepdims)
@@ -397,7 +397,7 @@ def _splits(a: Any, sections: Any, axis: int, even: bool) -> Any:
     else:
         edges = [0, *(int(s) for s in sections), length]
     first = (slice(None),) * (axis % a.ndim)
-    return [a[(*first, slice(lo, hi))] for lo, hi in zip(edges[:-1], edges[1:], strict=True)]
+    return [a[(*first, slice(lo, hi))] for lo, hi in itertools.pairwise(edges)]
 
 
 FUNCTIONS[np.split] = lambda ary, indices_or_sections, axis=0: _splits(

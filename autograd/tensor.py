@@ -99,7 +99,7 @@ class Tensor:
         return "cpu"
 
     def cpu(self) -> Tensor:
-        """This tensor: there is no other device."""
+        """The tensor itself: there is no other device."""
         return self
 
     def is_floating_point(self) -> bool:
@@ -142,7 +142,7 @@ class Tensor:
 
     @property
     def requires_grad(self) -> bool:
-        """Whether this tensor is on the tape: a leaf that asked for a gradient, or computed from one."""
+        """Whether it is on the tape: a leaf that asked for a gradient, or computed from one."""
         return self._record is not None
 
     @requires_grad.setter
@@ -211,8 +211,9 @@ class Tensor:
         elif self._record is None:
             if self.dtype.kind != "f":
                 raise RuntimeError(
-                    f"a tensor of dtype {self.dtype} and shape {self.shape} cannot require a gradient: "
-                    "only floating dtypes can. Convert first, e.g. x.float() or dtype='float64'."
+                    f"a tensor of dtype {self.dtype} and shape {self.shape} cannot require a "
+                    "gradient: only floating dtypes can. Convert first, e.g. x.float() or "
+                    "dtype='float64'."
                 )
             self._record = new_leaf_record(self)
         return self
@@ -241,7 +242,7 @@ class Tensor:
         return not self.is_leaf and getattr(self._record[4], "retain", False)  # type: ignore[index]
 
     def register_hook(self, hook: Any) -> Any:
-        """Call ``hook(gradient)`` when backward reaches this tensor; a result replaces the gradient.
+        """Call ``hook(gradient)`` when backward gets here; a result replaces the gradient.
 
         Returns a handle with ``remove()``.
 
@@ -273,7 +274,7 @@ class Tensor:
                 "numpy() of a tensor that requires a gradient would leave the tape: "
                 "use x.detach().numpy(), or numpy(force=True)"
             )
-        return frozen_array(self._value)
+        return locked_array(self._value)
 
     def item(self) -> Any:
         """The value of a one-element tensor as a Python number.
@@ -327,13 +328,14 @@ class Tensor:
             return memo[id(self)]  # type: ignore[no-any-return]
         import copy
 
-        rebuild, args = self.__reduce_ex__(4)
-        kind, value, requires_grad, grad, name, state = args
-        result = rebuild(
-            kind, value, requires_grad, copy.deepcopy(grad, memo), name, copy.deepcopy(state, memo)
-        )
-        memo[id(self)] = result
-        return result  # type: ignore[no-any-return]
+        rebuild, (kind, value, requires_grad, grad, name, state) = self.__reduce_ex__(4)
+        result: Tensor = rebuild(kind, value, requires_grad, None, name, None)
+        memo[id(self)] = result  # before its parts, which may lead back here
+        if grad is not None:
+            result._grad = copy.deepcopy(grad, memo)
+        if state:
+            result.__dict__.update(copy.deepcopy(state, memo))
+        return result
 
     # -- identity, not value: == is elementwise, so hashing goes by identity as torch's -------
     __hash__ = object.__hash__
@@ -465,7 +467,7 @@ def _unwrap(data: Any) -> tuple[Any, bool]:
 
 
 def frozen_array(value: Any) -> ndarray:
-    """A read-only array on a raw value, so that no alias can change a saved value unseen."""
+    """A read-only view of a raw value."""
     if type(value) is not ndarray:
         if not isinstance(value, (float, np.generic)):
             raise RuntimeError(
@@ -473,11 +475,17 @@ def frozen_array(value: Any) -> ndarray:
                 "operations, or take the array outside vmap"
             )
         array = np.array(value)
-        array.flags.writeable = False
-        return array
-    array = value.view()
+    else:
+        array = value.view()
     array.flags.writeable = False
     return array
+
+
+def locked_array(value: Any) -> ndarray:
+    """The same for users: nobody can make it writable again and change a saved value unseen."""
+    if type(value) is not ndarray:
+        return frozen_array(value)
+    return np.asarray(memoryview(value).toreadonly())
 
 
 def represent(tensor: Tensor) -> str:
