@@ -302,14 +302,16 @@ class _Stage:
         self.rows: dict[str, Row] = {}
 
     def slopes(self, probe: _Probe, again: bool = False) -> Slope:
-        """The measured slopes along a probe."""
+        """The measured slopes along a probe; ``again``: with other and smaller steps, twice."""
         checker = self.checker
 
         def function(t: float) -> ndarray:
             return self.combine(self.measure(probe.at(t)))
 
         if again:
-            return slope(function, eps=checker.eps, first=0.0074, target=0.0)
+            finer = checker.eps * 1e-2
+            one, other = (slope(function, eps=finer, first=h, target=0.0) for h in (7e-3, 3e-3))
+            return _merged(one, other)
         if self.order == 1 and checker.problem.analytic:
             found = complex_slope(
                 lambda t: self.combine(checker.problem.complex_vector(probe.at(t))), function
@@ -396,7 +398,7 @@ class _Stage:
             verdicts = self.judge(analytic, measured, rows)
             if any(v not in (OK, KINK) for v in verdicts):
                 if second is None:  # measured again with other steps, before anybody is blamed
-                    second = _merged(measured, self.slopes(probe, again=True))
+                    second = self.slopes(probe, again=True)
                 measured = second
                 verdicts = self.judge(analytic, measured, rows)
             numeric = measured.value[rows]
@@ -493,7 +495,7 @@ class _Stage:
 
 
 def _merged(one: Slope, other: Slope) -> Slope:
-    """Two measurements by different steps: the better one, in doubt by how far they are apart."""
+    """Two measurements by other steps: the better one, in doubt by how far they are apart."""
     with np.errstate(all="ignore"):
         first = one.error <= other.error
         error = np.fmin(one.error, other.error) + np.abs(one.value - other.value)

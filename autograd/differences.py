@@ -69,9 +69,10 @@ class _Extrapolation:
         """
         d = self.differences
         noise = np.zeros(d[0].shape)
-        if thorough and len(d) >= 5:
-            jumps = [np.abs(b - a) * h for a, b, h in zip(d[-5:], d[-4:], self.steps[-4:])]
-            noise = 0.5 * np.median(np.nan_to_num(jumps, nan=0.0), axis=0)
+        if thorough and len(d) >= 4:
+            # of two, since one may vanish by chance; not of more: a kink may lie among those
+            jumps = [np.abs(b - a) * h for a, b, h in zip(d[-3:], d[-2:], self.steps[-2:])]
+            noise = 0.5 * np.fmax.reduce(np.nan_to_num(jumps, nan=0.0))
         value, least = np.array(d[-1]), np.full(d[0].shape, np.inf)
         for step, better, error in self.entries:
             error = error + noise / step
