@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import inplace, protocols, reverse
+from . import creation, inplace, protocols, reverse, sampling
 from .functions import (
     arithmetic,
     comparing,
@@ -43,7 +43,7 @@ FUNCTION_MODULES = (
 
 def attach() -> None:
     """Give Tensor its methods; called once, on import."""
-    for module in (*FUNCTION_MODULES, inplace, protocols):
+    for module in (*FUNCTION_MODULES, creation, sampling, inplace, protocols):
         for name, function in module.METHODS.items():
             setattr(Tensor, name, function)
     Tensor.backward = reverse.backward  # type: ignore[attr-defined]
