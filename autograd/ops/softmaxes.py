@@ -28,8 +28,8 @@ def _parts(x: Any, axis: tuple[int, ...]) -> tuple[Any, Any, Any, Any]:
         return top, centred, e, np.add.reduce(e, axis=axis, keepdims=True)
     number = dtype_of(x).type
     zero, one, nothing = number(0), number(1), number(-np.inf)
-    centred = np.where(np.isposinf(x), zero, x - np.where(np.isinf(top), zero, top))
-    centred = np.where(np.isposinf(top) & (x < top), nothing, centred)
+    centred = np.where(x == np.inf, zero, x - np.where(np.isinf(top), zero, top))
+    centred = np.where((top == np.inf) & (x < top), nothing, centred)
     e = np.exp(centred)
     total = np.add.reduce(e, axis=axis, keepdims=True)
     return top, centred, e, np.where(total == 0, one, total)  # 0 when all is -inf

@@ -236,14 +236,13 @@ def _median_index(x: Any, axis: int, ignore_nan: bool) -> Any:
 
 def _mode_index(x: Any, axis: int) -> Any:
     """The most frequent value, the smallest of equally frequent ones, at its last place."""
-    rows = np.moveaxis(x, axis, -1)
-    flat = np.reshape(rows, (-1, rows.shape[-1]))
-    found = np.empty((len(flat), 1), np.int64)
-    for i, row in enumerate(flat):
-        values, counts = np.unique(row, return_counts=True)
-        best = values[np.argmax(counts)]
-        found[i] = np.flatnonzero((row == best) | ((row != row) & (best != best)))[-1]
-    return np.moveaxis(np.reshape(found, (*rows.shape[:-1], 1)), -1, axis)
+    order = np.moveaxis(np.argsort(x, axis=axis, kind="stable"), axis, -1)
+    ordered = np.take_along_axis(np.moveaxis(x, axis, -1), order, axis=-1)
+    place = np.arange(shape_of(ordered)[-1])
+    is_new = (ordered != np.roll(ordered, 1, -1)) | (place == 0)
+    begin = np.maximum.accumulate(np.where(is_new, place, 0), axis=-1)
+    longest = np.argmax(place - begin, axis=-1, keepdims=True)  # the end of the longest run
+    return np.moveaxis(np.take_along_axis(order, longest, axis=-1), -1, axis)
 
 
 max_dim = choosing(
