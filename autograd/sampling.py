@@ -477,7 +477,7 @@ def bernoulli(input: Any, p: Any = None, *, generator: Any = None) -> Tensor:
     kind = dtype_of(input)
     exact = kind if kind.kind == "f" and kind.itemsize > 4 else np.dtype("float32")
     uniform = make(settle(_source(generator).draw("uniform", shape_of(input), exact)), None)
-    return convert(comparisons.less(uniform, chance), kind)  # type: ignore[no-any-return]
+    return convert(comparisons.lt(uniform, chance), kind)  # type: ignore[no-any-return]
 
 
 def poisson(input: Any, generator: Any = None) -> Tensor:
