@@ -11,8 +11,8 @@ from ..ops import arithmetic as ops
 from ..ops import rounding, trigonometry
 from ..ops.indexing import nonzero
 from ..ops.shaping import cast, reshape
-from ..tensor import Tensor, make
-from ..values import cast_value, dtype_of, float64, result_dtype, shape_of
+from ..tensor import Tensor
+from ..values import dtype_of, float64, shape_of
 from .comparing import isinf, isnan
 from .operators import operator_method, reflected_method
 from .products import matmul
@@ -201,10 +201,6 @@ def where(condition: Any, input: Any = None, other: Any = None) -> Any:
         raise TypeError(
             f"where: the condition must be boolean, not {dtype_of(condition)}: say condition != 0"
         )
-    if is_tensor and type(input) in (int, float, bool) and type(other) in (int, float, bool):
-        # Two Python numbers: of the default dtype, as a tensor made of them would be.
-        dtype = result_dtype((input, other), (True, True))
-        input, other = (make(cast_value(v, dtype), None) for v in (input, other))
     return ops.where(condition, input, other)
 
 

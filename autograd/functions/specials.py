@@ -100,7 +100,7 @@ def logit(input: Any, eps: float | None = None) -> Any:
     """
     if eps is not None:
         input = clip(input, eps, 1.0 - eps)
-    return log(input) - log1p(-input)
+    return log(input) - log(1.0 - input)
 
 
 def sinc(input: Any) -> Any:

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from ..primitive import Sample, bilinear, elementwise, general
-from ..values import dtype_of, get_default_dtype
+from ..values import NUMBERS, dtype_of, float16
 from .shaping import cast
 
 A = [[0.5, -1.25, 2.0], [1.5, 0.75, -0.5]]
-B = [[1.5, 0.25, -0.75], [-2.0, 1.25, 0.625]]
+B = [[1.4, 0.3, -0.8], [-1.9, 1.15, 0.65]]  # never ties with A, nor divides it evenly
 POSITIVE = [[0.5, 1.25, 2.0], [1.5, 0.75, 0.3]]
 PAIR = [
     Sample(A, B),
@@ -24,16 +24,10 @@ PAIR = [
 
 
 # -- selection ------------------------------------------------------------------------------
-def _where(condition: Any, a: Any, b: Any) -> Any:
-    if type(a) is float and type(b) is float and type(condition) is np.ndarray:
-        return np.where(condition, *map(get_default_dtype().type, (a, b)))
-    return np.where(condition, a, b)
-
-
 # Off the tape for the condition; what is not selected gets 0, whatever its own derivative is.
 where = general(
     "where",
-    _where,
+    np.where,
     lambda g, _y, _condition, _a, _b: None,
     lambda g, _y, condition, _a, _b: where(condition, g, 0.0),
     lambda g, _y, condition, _a, _b: where(condition, 0.0, g),
@@ -172,7 +166,7 @@ reciprocal = elementwise(
 )
 square = elementwise(
     "square",
-    np.square,
+    lambda x: np.square(x) if dtype_of(x).kind != "b" else np.multiply(x, 1),
     lambda _y, x: 2.0 * x,
     scalar=lambda x: x * x,
     floating=False,
@@ -188,14 +182,32 @@ square = elementwise(
 
 
 # -- powers -----------------------------------------------------------------------------------
+# NumPy's power takes these short cuts for one exponent, but not for an array of them; both must
+# give the same bits.
+_SHORT = {
+    2.0: lambda x: x * x,
+    1.0: np.positive,
+    0.5: np.sqrt,
+    -1.0: lambda x: np.true_divide(1, x),
+}
+
+
 def _power(x: Any, p: Any) -> Any:
-    if type(p) in (int, float):
-        if p == 2:
-            return x * x
-        if p == 1:
-            return np.positive(x)
-        if p == 3:
-            return x * x * x
+    if dtype_of(x).kind != "f":
+        return np.power(x, p)
+    if type(p) is np.ndarray:
+        y = np.power(x, p)
+        for exponent, short in _SHORT.items():
+            here = p == exponent
+            if here.any():
+                y = np.where(here, short(x), y)
+        return y
+    if type(p) is int and p == 3 and dtype_of(x) != float16:
+        return x * x * x
+    if type(p) in NUMBERS or isinstance(p, np.floating):
+        short = _SHORT.get(float(p))
+        if short is not None:
+            return short(x)
     return np.power(x, p)
 
 
@@ -255,7 +267,7 @@ pow = elementwise(
 # -- signs --------------------------------------------------------------------------------------
 sign = elementwise(
     "sign",
-    np.sign,
+    lambda x: np.sign(x) if dtype_of(x).kind != "b" else np.logical_and(x, x),
     0.0,
     floating=False,
     samples=[Sample(A), Sample(-0.5)],
@@ -336,7 +348,8 @@ minimum = elementwise(
 )
 fmax = elementwise(
     "fmax",
-    np.fmax,
+    # NumPy's fmax and fmin differ between scalars and arrays in the sign of a zero
+    lambda a, b: np.where((a >= b) | (b != b), a, b),
     floating=False,
     rules=[
         lambda g, _y, a, b: choose(a == b, 0.5 * g, choose((a > b) | (b != b), g, 0.0)),
@@ -354,7 +367,7 @@ fmax = elementwise(
 )
 fmin = elementwise(
     "fmin",
-    np.fmin,
+    lambda a, b: np.where((a <= b) | (b != b), a, b),
     floating=False,
     rules=[
         lambda g, _y, a, b: choose(a == b, 0.5 * g, choose((a < b) | (b != b), g, 0.0)),

@@ -145,7 +145,7 @@ xlogy = elementwise(
     "xlogy",
     _xlogy,
     lambda _z, x, y: choose(_nought(x, y <= 0), 0.0, log(choose(_nought(x, y <= 0), 1.0, y))),
-    lambda _z, x, y: x / choose(_nought(x, y == 0), 1.0, y),
+    lambda _z, x, y: choose(_nought(x, y == 0), 0.0, x / choose(_nought(x, y == 0), 1.0, y)),
     samples=[
         Sample(A, POSITIVE),
         Sample(A, POSITIVE[0]),
@@ -172,7 +172,9 @@ xlog1py = elementwise(
     "xlog1py",
     _xlog1py,
     lambda _z, x, y: choose(_nought(x, y <= -1), 0.0, log1p(choose(_nought(x, y <= -1), 0.0, y))),
-    lambda _z, x, y: x / choose(_nought(x, y == -1), 1.0, 1.0 + y),
+    lambda _z, x, y: choose(
+        _nought(x, y == -1), 0.0, x / choose(_nought(x, y == -1), 1.0, 1.0 + y)
+    ),
     samples=[Sample(A, POSITIVE), Sample(A, INSIDE[0]), Sample(1.5, INSIDE), Sample(-0.5, 0.25)],
     doc="""x·ln(1 + y), and 0 where x is 0 (for every y but NaN).
 
