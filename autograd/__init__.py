@@ -13,7 +13,10 @@ from __future__ import annotations
 from typing import Any as _Any
 
 from . import methods as _methods
+from . import func
+from .batching import vmap
 from .checking import *
+from .checkpointing import checkpoint
 from .creation import *
 from .drawing import graph
 from .functions.arithmetic import *

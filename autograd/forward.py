@@ -9,9 +9,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .ops.shaping import expand
-from .records import CHECKPOINT, FIRST, LAST_OVERWRITE, LEAF, NUMBER, OP, OUTPUT, PARAMS, PICK, new_leaf_record
-from .reverse import _fit_general, _outputs_of, on_tape, walk
+import numpy as np
+
+from .ops.shaping import cast, expand
+from .records import (
+    CHECKPOINT,
+    FIRST,
+    LAST_OVERWRITE,
+    LEAF,
+    NUMBER,
+    OP,
+    OUTPUT,
+    PARAMS,
+    PICK,
+    new_leaf_record,
+)
+from .reverse import (
+    _fit_general,
+    _numpy_scalar,
+    _outputs_of,
+    on_tape,
+    refuse_overwritten,
+    walk,
+)
 from .tensor import Tensor, make
 from .values import dtype_of, full_like_value, shape_of
 
@@ -34,9 +54,12 @@ def push_forward(
     return results
 
 
-def _carry(roots: Sequence[list[Any]], known: dict[int, Any], graph: bool) -> None:
-    """Fill ``known`` (number -> tangent) for everything between it and the roots."""
-    lowest = min(known, default=0)
+def _carry(roots: Sequence[list[Any]], known: dict[int, Any], graph: bool, floor: int = 0) -> None:
+    """Fill ``known`` (number -> tangent) for everything between it and the roots.
+
+    What has a number below ``floor`` has been dealt with.
+    """
+    lowest = max(min(known, default=0), floor)
     found: dict[int, list[Any]] = {}
     stack = list(roots)
     while stack:
@@ -50,10 +73,7 @@ def _carry(roots: Sequence[list[Any]], known: dict[int, Any], graph: bool) -> No
         if number in known or record[OP] is LEAF:
             continue
         if record[OP] is CHECKPOINT:
-            inner = record[PARAMS]["recompute"](record)
-            _carry([inner], known, graph)
-            if inner[NUMBER] in known:
-                known[number] = known[inner[NUMBER]]
+            _carry_again(record, known, graph)
             continue
         ts = [None if r is None else known.get(r[NUMBER]) for r in record[FIRST + 1 :: 2]]
         if all(t is None for t in ts):
@@ -63,7 +83,36 @@ def _carry(roots: Sequence[list[Any]], known: dict[int, Any], graph: bool) -> No
             continue
         if LAST_OVERWRITE[0] > number:
             refuse_overwritten(record)
-        known[number] = _push(record, ts, graph)
+        try:
+            known[number] = _push(record, ts, graph)
+        except ArithmeticError:
+            # A rule on Python floats hit 1/0 or an overflow: NumPy's scalars carry on to inf.
+            again = [*record[:OUTPUT], _numpy_scalar(record[OUTPUT]), *record[OUTPUT + 1 :]]
+            again[FIRST::2] = [_numpy_scalar(v) for v in record[FIRST::2]]
+            with np.errstate(all="ignore"):
+                known[number] = _push(again, [_numpy_scalar(t) for t in ts], graph)
+
+
+def _carry_again(record: list[Any], known: dict[int, Any], graph: bool) -> None:
+    """The tangents of a checkpoint's outputs, through the records it makes anew."""
+    if all(r is None or r[NUMBER] not in known for r in record[FIRST + 1 :: 2]):
+        return
+    fresh = record[PARAMS]["recompute"](record)
+    several = type(fresh) is tuple
+    inner = [r for r in (fresh if several else (fresh,)) if r is not None]
+    _carry(inner, known, graph, floor=record[NUMBER])
+    if not several:
+        if fresh[NUMBER] in known:
+            known[record[NUMBER]] = known[fresh[NUMBER]]
+        return
+    tangents = []
+    for value, made in zip(record[OUTPUT], fresh, strict=True):
+        t = None if made is None else known.get(made[NUMBER])
+        if t is None:
+            t = full_like_value(0.0, value)
+            t = make(t, None) if graph else t
+        tangents.append(t)
+    known[record[NUMBER]] = tuple(tangents)
 
 
 def _push(record: list[Any], ts: list[Any], graph: bool) -> Any:
@@ -116,9 +165,9 @@ def _as(tangent: Any, y: Any) -> Any:
     raw = getattr(tangent, "_value", tangent)
     if shape_of(raw) != shape_of(y):
         tangent = expand(tangent, shape=shape_of(y))
-    elif dtype_of(raw) == dtype_of(y):
-        return tangent
-    return _fit_general(tangent, y)
+    if dtype_of(raw) != dtype_of(y):
+        tangent = cast(tangent, dtype=dtype_of(y))
+    return tangent
 
 
 def _transposed(record: list[Any], ts: list[Any], graph: bool) -> Any:

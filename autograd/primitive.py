@@ -32,7 +32,7 @@ from numpy import ndarray
 
 from . import modes
 from .aliases import view_of
-from .batched import Batched, NoRule
+from .batched import NoRule
 from .records import NOTE, Note, anomaly_message, has_nan, next_number, owner, pick_record
 from .tensor import Tensor, make
 from .values import (
@@ -79,6 +79,10 @@ class Sample:
 
 class Primitive:
     """One operation: forward, derivative, samples. Made by the families below."""
+
+    #: How it acts inside vmap, ``(values, params) -> value or NotImplemented``; without one the
+    #: forward is tried, which NumPy's protocols usually carry, and then a loop over examples.
+    batch_rule: Callable[..., Any] | None = None
 
     def __init__(
         self,
@@ -202,7 +206,9 @@ def apply(op: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
                     f"{op.name}() takes tensors, arrays or numbers, not {type(a).__name__}: "
                     "make it a tensor first, tg.tensor(...)"
                 )
-        return _raw(op, values, params)
+        y = _raw(op, values, params)
+        # NumPy's scalars stay NumPy's: a rule is run on them where Python's floats would raise.
+        return np.float64(y) if type(y) is float and np.float64 in map(type, values) else y
     mode = _current()
     recording = tracked and op.differentiable and (mode is None or mode.grad)
     for i, a in enumerate(args):
@@ -227,19 +233,35 @@ def apply(op: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
 
 
 def _raw(op: Primitive, values: Sequence[Any], params: dict[str, Any]) -> Any:
+    if op.batch_rule is not None:
+        y = op.batch_rule(values, params)
+        if y is not NotImplemented:
+            return y
     try:
         y = op.forward(*values, **params)
-    except NoRule as error:  # inside vmap
-        from .batching import fall_back
-
-        y = fall_back(op, values, params, error)
-    except CheckError:
-        raise
-    except (ValueError, TypeError, np.linalg.LinAlgError) as error:
-        raise explain(op, values, params, error) from error
+    except (NoRule, ValueError, TypeError, IndexError, np.linalg.LinAlgError) as error:
+        y = _recover(op, values, params, error)
     if type(y) is tuple:
         return tuple(settle(v) for v in y)
     return settle(y)
+
+
+def _recover(
+    op: Primitive, values: Sequence[Any], params: dict[str, Any], error: Exception
+) -> Any:
+    """After a forward failed: inside vmap compute it example by example, else say what is wrong."""
+    if isinstance(error, CheckError):
+        raise error
+    from .batching import fall_back, is_batched
+
+    if is_batched((values, params)):
+        try:
+            return fall_back(op, values, params)
+        except (ValueError, TypeError, IndexError, np.linalg.LinAlgError) as again:
+            error = again
+    if isinstance(error, (IndexError, NoRule)):
+        raise error
+    raise explain(op, values, params, error) from error
 
 
 def _foreign(op: Primitive, value: Any, recording: bool) -> Any:
@@ -275,6 +297,9 @@ def _promote(
     dtype = result_dtype(values[start:], weak[start:])
     if op.floating and dtype.kind in "iub":
         dtype = get_default_dtype()
+    if all(weak[start:]):
+        values[start:] = [cast_value(v, dtype) for v in values[start:]]
+        return
     for i in range(start, len(values)):
         value = values[i]
         if weak[i]:

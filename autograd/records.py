@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
+from .batched import Batched
 from .values import PLAIN, shape_of
 
 NUMBER, OP, OUTPUT, PARAMS, NOTE, FIRST = 0, 1, 2, 3, 4, 5
@@ -142,6 +143,8 @@ def mark_overwritten(value: Any) -> None:
 
 def overwritten_since(value: Any, number: int) -> bool:
     """Whether an array's memory was changed in place after the given moment."""
+    if type(value) is Batched:
+        value = value.array
     if type(value) is not ndarray:
         return False
     root = owner(value)
@@ -174,6 +177,8 @@ class Freed:
 
 # -- anomalies --------------------------------------------------------------------------------
 def has_nan(value: Any) -> bool:
+    if type(value) is Batched:
+        value = value.array
     return type(value) in PLAIN and bool(np.any(np.isnan(value)))
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy import ndarray
 
 from . import modes
+from .batched import ACTIVE, Batched
 from .ops.levels import sum_finished
 from .ops.shaping import cast, sum_array_to, sum_to
 from .records import (
@@ -31,6 +32,7 @@ from .records import (
     overwritten_since,
     pick_record,
 )
+from .scopes import INPUTS, leaves_within
 from .tensor import Tensor, frozen_array, make, tensor
 from .values import PLAIN, dtype_of, full_like_value, scalar, shape_of
 
@@ -119,7 +121,7 @@ def walk(
     patience = 64
     special = modes.current()
     checked = special is not None and special.anomaly and special.check_nan
-    fast = not graph and not checked
+    fast = not graph and not checked and wanted is None
     while pending:
         item = take(number, None)
         if item is None:
@@ -131,6 +133,47 @@ def walk(
                 patience = 64 + len(pending)
             continue
         record, g = item
+        number -= 1
+        size = len(record)
+        if fast and size <= 9 and record[3] is None and record[4] is None and g.__class__ is float:
+            # Float scalars, one or two operands, nothing special: all of a scalar graph, so
+            # unrolled. (A fast path only: the general one below does the same and more.)
+            try:
+                if size == 9:
+                    _, op, y, _, _, a, ra, b, rb = record
+                    left, right = op.rules
+                    if ra is not None:
+                        ca = g if left is None else left(g, y, a, b)
+                        if ca.__class__ is not float or a.__class__ is not float:
+                            raise ArithmeticError
+                    if rb is not None:
+                        cb = g if right is None else right(g, y, a, b)
+                        if cb.__class__ is not float or b.__class__ is not float:
+                            raise ArithmeticError
+                        n = rb[0]
+                        where = arrived if rb[1] is LEAF else pending
+                        if n in where:
+                            cb = where[n][1] + cb
+                        where[n] = (rb, cb)
+                else:
+                    _, op, y, _, _, a, ra = record
+                    (left,) = op.rules
+                    ca = g if left is None else left(g, y, a)
+                    if ca.__class__ is not float or a.__class__ is not float:
+                        raise ArithmeticError
+                if ra is not None:
+                    n = ra[0]
+                    where = arrived if ra[1] is LEAF else pending
+                    if n in where:
+                        ca = where[n][1] + ca
+                    where[n] = (ra, ca)
+                if not retain:
+                    record[4] = SPENT
+                continue
+            except (ArithmeticError, TypeError):
+                # 1/0 or overflow, which raise for Python floats; an operand that is an array; an
+                # op without such rules. Nothing was sent yet.
+                pass
         note = record[4]
         if note is not None:
             if note.spent:
@@ -138,63 +181,18 @@ def walk(
             if note.hooks:
                 g = _run_hooks(note, g)
             if note.retain:
-                arrived[number] = (record, g)
-        if wanted is not None and number in wanted:
-            arrived[number] = (record, g)
-        number -= 1
+                arrived[record[0]] = (record, g)
+        if wanted is not None and record[0] in wanted:
+            arrived[record[0]] = (record, g)
+            if not any(r is not None and r[0] in allowed for r in record[FIRST + 1 :: 2]):  # type: ignore[operator]
+                continue  # the walk ends here: what lies below is not used up
         if LAST_OVERWRITE[0] > record[0]:
             refuse_overwritten(record)
-        size = len(record)
-        # (a list: the cotangents of several outputs, some of which may be absent)
-        if fast and record[3] is None and size <= 9 and type(g) is not list and record[1].rules:
-            # One or two operands, no parameters, raw values: unrolled, for this is most of a
-            # scalar graph.
-            try:
-                if size == 9:
-                    _, op, y, _, _, a, ra, b, rb = record
-                    left, right = op.rules
-                    if ra is not None:
-                        ca = g if left is None else left(g, y, a, b)
-                        if not (type(ca) is float and type(a) is float):
-                            ca = fit(ca, a)
-                    if rb is not None:
-                        cb = g if right is None else right(g, y, a, b)
-                        if not (type(cb) is float and type(b) is float):
-                            cb = fit(cb, b)
-                else:
-                    _, op, y, _, _, a, ra = record
-                    rb = None
-                    (left,) = op.rules
-                    ca = g if left is None else left(g, y, a)
-                    if not (type(ca) is float and type(a) is float):
-                        ca = fit(ca, a)
-            except ArithmeticError:
-                pass  # Python floats raise where arrays give inf: the general path redoes it
-            else:
-                if ra is not None:
-                    n = ra[0]
-                    if ra[1] is LEAF or allowed is not None:
-                        send(ra, ca)
-                    elif n in pending:
-                        pending[n] = (ra, pending[n][1] + ca)
-                    else:
-                        pending[n] = (ra, ca)
-                if rb is not None:
-                    n = rb[0]
-                    if rb[1] is LEAF or allowed is not None:
-                        send(rb, cb)
-                    elif n in pending:
-                        pending[n] = (rb, pending[n][1] + cb)
-                    else:
-                        pending[n] = (rb, cb)
-                if not retain:
-                    _spend(record)
-                continue
         for target, cotangent in contributions(record, g, graph, allowed):
             if checked:
                 _refuse_nan(record, cotangent, g)
             if record[1] is CHECKPOINT and allowed is not None and wanted is not None:
-                allowed |= _paths_to([(target, None)], wanted)
+                allowed |= _paths_to([(target, None)], wanted, record[0], allowed)
             if record[1] is PICK:
                 _send_pick(pending, target, record[3]["index"], cotangent)
             else:
@@ -210,9 +208,17 @@ def walk(
     return arrived
 
 
-def _paths_to(roots: Sequence[tuple[list[Any], Any]], wanted: dict[int, Any]) -> set[int]:
-    """Numbers of the records that lie on a path from a root to a wanted record."""
-    lowest = min(wanted, default=0)
+def _paths_to(
+    roots: Sequence[tuple[list[Any], Any]],
+    wanted: dict[int, Any],
+    floor: int = 0,
+    known: set[int] | None = None,
+) -> set[int]:
+    """Numbers of the records that lie on a path from a root to a wanted record.
+
+    For those with numbers below ``floor``, ``known`` says so already.
+    """
+    lowest = max(min(wanted, default=0), floor)
     found: dict[int, list[Any]] = {}
     stack = [record for record, _ in roots]
     while stack:
@@ -222,6 +228,8 @@ def _paths_to(roots: Sequence[tuple[list[Any], Any]], wanted: dict[int, Any]) ->
         found[record[NUMBER]] = record
         stack.extend(r for r in record[FIRST + 1 :: 2] if r is not None)
     allowed = {n for n in wanted if n in found}
+    if known is not None:
+        allowed |= known
     for number in sorted(found):
         if number not in allowed and any(
             r is not None and r[NUMBER] in allowed for r in found[number][FIRST + 1 :: 2]
@@ -239,7 +247,13 @@ def contributions(
         yield record[FIRST + 1], g
         return
     if op is CHECKPOINT:
-        yield record[PARAMS]["recompute"](record), g
+        fresh = record[PARAMS]["recompute"](record)
+        if type(fresh) is not tuple:
+            yield fresh, g
+            return
+        for made, cotangent in zip(fresh, g, strict=True):
+            if made is not None and cotangent is not None:
+                yield made, cotangent
         return
     params = record[PARAMS] or {}
     values, records = record[FIRST::2], record[FIRST + 1 :: 2]
@@ -313,7 +327,7 @@ def _spend(record: list[Any]) -> None:
     else:
         record[NOTE].spent = True
     for i in (OUTPUT, *range(FIRST, len(record), 2)):
-        if type(record[i]) is ndarray:
+        if type(record[i]) is ndarray or type(record[i]) is Batched:
             record[i] = Freed(record[i])
 
 
@@ -397,6 +411,7 @@ def _seed(output: Any, gradient: Any, graph: bool, what: str) -> Any:
 def _deliver(arrived: dict[int, tuple[list[Any], Any]], only: set[int] | None, taken: list[Any]) -> None:
     """Add what arrived to ``.grad``, by rebinding, never in place."""
     seen = {id(v) for v in taken}
+    levels = ACTIVE.get()
     with _deliver_lock:
         for number, (record, g) in arrived.items():
             note = record[NOTE]
@@ -406,11 +421,21 @@ def _deliver(arrived: dict[int, tuple[list[Any], Any]], only: set[int] | None, t
                 continue
             if only is not None and number not in only:
                 continue
+            if levels and number < levels[-1].number:
+                raise _outside_of_map(handle)
             g = _own(g, seen)
             known = handle._grad
             if known is not None:
                 g = known + g if g._record is not None or known._record is not None else _add(known, g)
             handle._grad = g
+
+
+def _outside_of_map(handle: Any) -> RuntimeError:
+    return RuntimeError(
+        "backward() inside vmap reached a leaf made outside of it (shape "
+        f"{handle.shape}), whose .grad cannot hold a gradient for every example: use tg.func.grad "
+        "or tg.grad, which return it, or backward(inputs=...) with tensors made inside"
+    )
 
 
 def _own(g: Any, seen: set[int]) -> Tensor:
@@ -465,6 +490,8 @@ def backward(
                 x.retain_grad()
         wanted = {x._record[NUMBER]: None for x in inputs}
         only = set(wanted)
+    elif INPUTS.get():  # inside a function being transformed: not beyond its inputs
+        wanted = leaves_within(self._record)
     if create_graph:
         from .modes import enable_grad
 
