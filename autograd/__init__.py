@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Any as _Any
 
+from . import linalg
 from . import methods as _methods
 from . import func
 from .batching import vmap
@@ -24,6 +25,7 @@ from .functions.comparing import *
 from .functions.converting import *
 from .functions.indexing import *
 from .functions.joining import *
+from .functions.matrices import *
 from .functions.products import *
 from .functions.reductions import *
 from .functions.scans import *
