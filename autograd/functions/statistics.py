@@ -388,6 +388,8 @@ def _quantile(
     spare = reductions.sum(nans, axis=(0,), keepdims=True)
     # q (1 or length m, then ones) times the number of steps
     steps = shaping.reshape(as_floating(q), shape=(math.prod(q_shape), *[1] * len(rest)))
+    if type(q) in (int, float) and not 0 <= q <= 1:
+        raise RuntimeError(f"{what}: q must lie in [0, 1], got {q}")
     check((steps >= 0.0) & (steps <= 1.0), f"{what}: q must lie in [0, 1]")
     steps = shaping.cast(steps, dtype=dtype_of(ordered))
     last = count - 1 - spare if what == "nanquantile" else float(count - 1)

@@ -88,17 +88,19 @@ CASES = {
         t.nanquantile(x, 0.3, dim=1) / t.nanquantile(x, 0.7)
     """,
     "scalar": """
-        x.sum() / x.sum(0) / x.mean(-1) / x.prod(0) / x.amax() / x.max(0).values / x.norm() / x.softmax(0)
-        x.cumsum(0) / x.cumprod(0) / x.logsumexp(0) / x.median() / x.var(correction=0)
-        x.cummax(0)[0] / x.logcumsumexp(0) / x.log_softmax(-1) / x.quantile(0.5) / x.median(0)[0]
+        x.sum() / x.sum(0) / x.mean(-1) / x.prod(0) / x.amax() / x.max(0).values / x.norm()
+        x.softmax(0) / x.cumsum(0) / x.cumprod(0) / x.logsumexp(0) / x.median()
+        x.var(correction=0) / x.cummax(0)[0] / x.logcumsumexp(0) / x.log_softmax(-1) / x.quantile(0.5)
+        x.median(0)[0]
     """,
     "large": "x.softmax(1) / x.log_softmax(1) / x.logsumexp(1) / x.logcumsumexp(1)",
 }
 INDICES = """
     x.argmax() / x.argmin() / x.argmax(1) / x.argmin(0, keepdim=True) / x.max(1).indices
     x.min(0)[1] / t.cummax(x, 1).indices / t.cummin(x, 1).indices / t.mode(x, 1).indices
-    x.argmax(keepdim=True) / t.count_nonzero(x) / t.count_nonzero(x, (0, 1)) / t.any(x) / t.all(x, 1)
-    x.median(0).values / x.sum(1) / x.prod() / (x > 0).sum() / x.cumsum(1) / t.histc(x, 3)
+    x.argmax(keepdim=True) / t.count_nonzero(x) / t.count_nonzero(x, (0, 1)) / t.any(x)
+    t.all(x, 1) / x.median(0).values / x.sum(1) / x.prod() / (x > 0).sum() / x.cumsum(1)
+    t.histc(x, 3)
 """
 
 
