@@ -31,7 +31,7 @@ import numpy as np
 from numpy import ndarray
 
 from . import modes
-from .aliases import view_of
+from .aliases import Part, view_of
 from .batched import NoRule
 from .records import NOTE, Note, anomaly_message, has_nan, next_number, owner, pick_record
 from .tensor import Tensor, make
@@ -218,7 +218,13 @@ def apply(op: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
         _promote(op, args, values, records, weak)
     y = _raw(op, values, params)
     if type(y) is tuple:
-        return _wrap_several(op, y, params, values, records, recording, mode)
+        outs = _wrap_several(op, y, params, values, records, recording, mode)
+        source = args[0]
+        if op.view and isinstance(source, Tensor):
+            for i, out in enumerate(outs):
+                if _shares_memory(op, params, out._value, source._value):
+                    view_of(source, out, Part(op, i), params)
+        return outs
     if not recording:
         if mode is not None and mode.anomaly and mode.check_nan:
             _check_forward(op, y, params, values, records)
@@ -257,6 +263,8 @@ def _recover(
     if is_batched((values, params)):
         try:
             return fall_back(op, values, params)
+        except CheckError:
+            raise
         except (ValueError, TypeError, IndexError, np.linalg.LinAlgError) as again:
             error = again
     if isinstance(error, (IndexError, NoRule)):
@@ -464,21 +472,35 @@ def _binary(op: Primitive) -> Callable[..., Any]:
     def function(input: Any, other: Any, /) -> Any:
         if type(input) is Tensor and type(other) is Tensor:
             a, b = input._value, other._value
+            if type(a) is float and type(b) is float and _current() is None:
+                # Two float64 scalars: what a scalar graph is made of.
+                try:
+                    y = scalar_forward(a, b)
+                except ArithmeticError:  # Python's floats raise where arrays give inf
+                    y = settle(forward(a, b))
+                ra, rb = input._record, other._record
+                out = _new(Tensor)
+                out._value = y
+                if ra is None and rb is None:
+                    out._record = None
+                else:
+                    out._record = [next_number(), op, y, None, None, a, ra, b, rb]
+                return out
+        if isinstance(input, Tensor) and isinstance(other, Tensor):
+            a, b = input._value, other._value
             kind = type(a)
             if kind is not type(b):
                 return apply(op, (input, other), {})
             ra, rb = input._record, other._record
-        elif type(other) is float or type(other) is int:
-            if not isinstance(input, Tensor):
-                return apply(op, (input, other), {})
+        elif (type(other) is float or type(other) is int) and isinstance(input, Tensor):
             a, b, ra, rb = input._value, other, input._record, None
             kind = type(a)
-        elif type(input) is float or type(input) is int:
-            if not isinstance(other, Tensor):
-                return apply(op, (input, other), {})
+        elif (type(input) is float or type(input) is int) and isinstance(other, Tensor):
             a, b, ra, rb = input, other._value, None, other._record
             kind = type(b)
         else:
+            return apply(op, (input, other), {})
+        if _current() is not None:
             return apply(op, (input, other), {})
         try:
             if kind is float or kind is _float32:
@@ -490,21 +512,13 @@ def _binary(op: Primitive) -> Callable[..., Any]:
                 y = forward(a, b)
             else:
                 return apply(op, (input, other), {})
-        except ArithmeticError:  # Python's floats raise where arrays give inf
+        except ArithmeticError:
             y = settle(forward(a, b))
         except ValueError as error:
             raise explain(op, (a, b), {}, error) from None
         if ra is None and rb is None:
-            if _current() is not None:
-                return apply(op, (input, other), {})
             return make(y, None)
-        mode = _current()
-        if mode is not None:
-            return apply(op, (input, other), {})
-        out = _new(Tensor)
-        out._value = y
-        out._record = [next_number(), op, y, None, None, a, ra, b, rb]
-        return out
+        return make(y, [next_number(), op, y, None, None, a, ra, b, rb])
 
     return function
 
