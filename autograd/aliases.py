@@ -118,12 +118,33 @@ def view_of(source: Any, view: Any, op: Any, params: Any) -> Any:
     return view
 
 
+class Part:
+    """One output of an operation that has several (split, unbind), as a step of a chain."""
+
+    __slots__ = ("op", "index")
+    name = "part"
+
+    def __init__(self, op: Any, index: int) -> None:
+        self.op, self.index = op, index
+
+    def forward(self, value: Any, **params: Any) -> Any:
+        """The part of a raw value; one more dimension meanwhile keeps 0-d parts views."""
+        if type(value) is not ndarray:
+            return self.op.forward(value, **params)[self.index]
+        part = self.op.forward(value[..., None], **params)[self.index]
+        return part.reshape(part.shape[:-1])
+
+    def function(self, tensor: Any, **params: Any) -> Any:
+        """The part of a tensor, recorded."""
+        return self.op.function(tensor, **params)[self.index]
+
+
 def follow(value: Any, chain: Any) -> Any:
     """Go along a chain on raw values. Of an array the result is a view, a 0-d array included."""
     if type(value) in PLAIN and type(value) is not ndarray:
         value = np.array(value)
     for op, params in links(chain):
-        value = _step(op, params, value)
+        value = _step(op, params or {}, value)
     return value
 
 

@@ -397,7 +397,7 @@ _NAMES = (
     "log", "log10", "log1p", "log2", "logit", "nan_to_num", "neg", "pow", "reciprocal",
     "relu", "remainder", "round", "rsqrt", "sigmoid", "sign", "sin", "sinh", "sqrt",
     "square", "tan", "tanh", "tril", "triu", "trunc", "xlogy", "addcdiv", "addcmul",
-    "addmm", "addmv", "addbmm", "baddbmm", "addr", "index_add", "index_copy",
+    "index_add", "index_copy",
     "index_fill", "masked_fill", "masked_scatter", "scatter", "scatter_add",
     "scatter_reduce", "logical_and", "logical_or", "logical_xor", "logical_not", "eq",
     "ne", "lt", "le", "gt", "ge",

@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ..aliases import view_of
 from ..modes import is_grad_enabled
 from ..ops import indexing
 from ..ops import shaping as ops
-from ..primitive import ShapeError, _shares_memory
+from ..primitive import ShapeError
 from ..tensor import Tensor
 from ..values import dtype_of, shape_of
 from .dims import either, one_dim, sizes
@@ -184,11 +183,7 @@ def _parts(input: Any, op: Any, params: dict[str, Any], indices: list[Any]) -> t
     """The parts of a tensor: views, made by one operation where that is recorded."""
     if not isinstance(input, Tensor) or input._record is None or not is_grad_enabled():
         return tuple(indexing.getitem(input, index=i) for i in indices)
-    parts: tuple[Any, ...] = op(input, **params)
-    for part, index in zip(parts, indices, strict=True):
-        if _shares_memory(part._value, input._value):
-            view_of(input, part, indexing.getitem.primitive, {"index": index})
-    return parts
+    return op(input, **params)  # type: ignore[no-any-return]
 
 
 def unbind(input: Any, dim: int = 0, *, axis: Any = None) -> tuple[Any, ...]:
