@@ -93,6 +93,7 @@ class _Checker:
         self.eps, self.atol, self.rtol = eps, atol, rtol
         self.random = np.random.default_rng(seed)
         self.located = 0
+        self.scale = 0.0  # the largest finite derivative of the orders below
         problem.inspect(nondet_tol)
         self.size = sum(int(np.prod(s)) for s in problem.shapes)
         self.each_output = self.size <= (_ROWS_UP_TO if each_output else _ROWS_OF_ITSELF)
@@ -300,6 +301,7 @@ class _Stage:
         self.checker, self.order = checker, order
         self.measure, self.combine, self.ways = measure, combine, ways
         self.rows: dict[str, Row] = {}
+        self.floor = checker.scale
 
     def slopes(self, probe: _Probe, again: bool = False) -> Slope:
         """The measured slopes along a probe; ``again``: with other and smaller steps, twice."""
@@ -310,7 +312,10 @@ class _Stage:
 
         if again:
             finer = checker.eps * 1e-2
-            one, other = (slope(function, eps=finer, first=h, target=0.0) for h in (7e-3, 3e-3))
+            one, other = (
+                slope(function, eps=finer, first=h, target=0.0, floor=self.floor)
+                for h in (7e-3, 3e-3)
+            )
             return _merged(one, other)
         if self.order == 1 and checker.problem.analytic:
             found = complex_slope(
@@ -318,7 +323,7 @@ class _Stage:
             )
             if found is not None:
                 return found
-        return slope(function, eps=checker.eps)
+        return slope(function, eps=checker.eps, floor=self.floor)
 
     def look(self, probe: _Probe) -> None:
         """Compare along one probe; on a fault, search for the entries that cause it."""
@@ -387,6 +392,8 @@ class _Stage:
     def compare(self, probe: _Probe) -> tuple[list[Finding], list[Any]]:
         """The findings along one probe, and a summary line for each way."""
         measured = self.slopes(probe)
+        largest = np.max(np.abs(measured.value), initial=0.0, where=np.isfinite(measured.value))
+        self.checker.scale = max(self.checker.scale, float(largest))
         second: Slope | None = None
         findings: list[Finding] = []
         summary = []

@@ -92,15 +92,17 @@ def slope(
     eps: float = 1e-6,
     first: float = 0.02,
     target: float = 1e-10,
+    floor: float = 0.0,
 ) -> Slope:
     """The slope at 0 of ``function(t)``, a vector of float64 for a float.
 
     ``first``: the largest step, ``eps``: the smallest. Stops early once every output is known to
-    ``target`` of its size and has no sign of a kink.
+    ``target`` of its size and has no sign of a kink. ``floor``: the size of what the values are
+    made of, where terms cancel: their rounding stays.
     """
     with np.errstate(all="ignore"):
         center = function(0.0)
-        size = np.abs(center)
+        size = np.fmax(np.abs(center), floor)
         both, right, left = _Extrapolation(2), _Extrapolation(1), _Extrapolation(1)
         step, settled = first, False
         while not settled and (step >= eps or len(both.rows) < 4):
