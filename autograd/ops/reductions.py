@@ -15,6 +15,14 @@ from ..values import PLAIN, dtype_of, float16, scalar, shape_of
 from .scans import others_product
 from .shaping import M23, M234, cast
 
+# Called directly: np.sum and the like take twice as long for small arrays.
+add_up: Any = np.add.reduce
+multiply_up: Any = np.multiply.reduce
+largest: Any = np.maximum.reduce
+smallest: Any = np.minimum.reduce
+_some: Any = np.logical_or.reduce
+_every: Any = np.logical_and.reduce
+
 
 def wide(forward: Callable[..., Any]) -> Callable[..., Any]:
     """A forward that computes float16 in float32, as torch does: its sums would soon overflow."""
@@ -52,7 +60,7 @@ def _spread(g: Any, *, axis: tuple[int, ...], keepdims: bool, shape: tuple[int, 
 
 
 # The transpose of summing: every element gets what its sum got.
-spread = linear(
+spread: Any = linear(
     "spread",
     _spread,
     lambda g, x, *, axis, keepdims, shape: sum(g, axis=axis, keepdims=keepdims),
@@ -63,9 +71,9 @@ spread = linear(
     ],
     doc="Every element of a tensor of ``shape`` gets the value of its group along ``axis``.",
 )
-sum = linear(
+sum: Any = linear(
     "sum",
-    wide(lambda x, *, axis, keepdims: np.add.reduce(x, axis=axis, keepdims=keepdims)),
+    wide(lambda x, *, axis, keepdims: add_up(x, axis=axis, keepdims=keepdims)),
     lambda g, x, *, axis, keepdims: spread(g, axis=axis, keepdims=keepdims, shape=shape_of(x)),
     samples=[
         Sample(M23, axis=(0, 1), keepdims=False),
@@ -80,11 +88,11 @@ sum = linear(
 @wide
 def _mean(x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
     count = count_of(x, axis)
-    total = np.add.reduce(x, axis=axis, keepdims=keepdims)
+    total = add_up(x, axis=axis, keepdims=keepdims)
     return total / count if count else total * np.nan
 
 
-mean = linear(
+mean: Any = linear(
     "mean",
     _mean,
     lambda g, x, *, axis, keepdims: spread(
@@ -102,7 +110,7 @@ mean = linear(
 # -- products ---------------------------------------------------------------------------------
 prod = reduction(
     "prod",
-    wide(lambda x, *, axis, keepdims: np.multiply.reduce(x, axis=axis, keepdims=keepdims)),
+    wide(lambda x, *, axis, keepdims: multiply_up(x, axis=axis, keepdims=keepdims)),
     # The product of the others, never y / x: right at zeros, to any order.
     lambda _y, x, *, axis: others_product(x, axis),
     floating=False,
@@ -138,7 +146,7 @@ _EXTREMES = [
 ]
 amax = reduction(
     "amax",
-    lambda x, *, axis, keepdims: np.maximum.reduce(x, axis=axis, keepdims=keepdims),
+    lambda x, *, axis, keepdims: largest(x, axis=axis, keepdims=keepdims),
     lambda y, x, *, axis: shared(y, x, axis),
     floating=False,
     samples=_EXTREMES,
@@ -146,7 +154,7 @@ amax = reduction(
 )
 amin = reduction(
     "amin",
-    lambda x, *, axis, keepdims: np.minimum.reduce(x, axis=axis, keepdims=keepdims),
+    lambda x, *, axis, keepdims: smallest(x, axis=axis, keepdims=keepdims),
     lambda y, x, *, axis: shared(y, x, axis),
     floating=False,
     samples=_EXTREMES,
@@ -179,19 +187,19 @@ argmin = constant(
 )
 any = constant(
     "any",
-    lambda x, *, axis, keepdims: np.logical_or.reduce(x, axis=axis, keepdims=keepdims),
+    lambda x, *, axis, keepdims: _some(x, axis=axis, keepdims=keepdims),
     samples=[Sample(M23 > 0, axis=(1,), keepdims=False)],
     doc="Whether some element over ``axis`` is not 0.",
 )
 all = constant(
     "all",
-    lambda x, *, axis, keepdims: np.logical_and.reduce(x, axis=axis, keepdims=keepdims),
+    lambda x, *, axis, keepdims: _every(x, axis=axis, keepdims=keepdims),
     samples=[Sample(M23 > 0, axis=(1,), keepdims=False)],
     doc="Whether every element over ``axis`` is not 0.",
 )
 count_nonzero = constant(
     "count_nonzero",
-    lambda x, *, axis: np.add.reduce(x != scalar(0, dtype_of(x)), axis=axis, dtype=np.int64),
+    lambda x, *, axis: add_up(x != scalar(0, dtype_of(x)), axis=axis, dtype=np.int64),
     samples=[Sample(M23, axis=(0,))],
     doc="How many elements over ``axis`` are not 0.",
 )

@@ -47,7 +47,7 @@ _SCANS = [
     Sample(M234[:, :, :2], axis=0, reverse=True),
     Sample([0.5, -1.5, 2.0, 0.25], axis=0, reverse=False),
 ]
-cumsum = linear(
+cumsum: Any = linear(
     "cumsum",
     lambda x, *, axis, reverse: _accumulate(np.add, x, axis, reverse),
     lambda g, _x, *, axis, reverse: cumsum(g, axis=axis, reverse=not reverse),
@@ -68,7 +68,7 @@ def _shift(x: Any, *, axis: int, by: int) -> Any:
 
 
 # by = 1: y[i] = x[i-1], and 0 at the start; by = -1: y[i] = x[i+1], and 0 at the end
-shift = linear(
+shift: Any = linear(
     "shift",
     _shift,
     lambda g, _x, *, axis, by: shift(g, axis=axis, by=-by),
@@ -97,7 +97,7 @@ def _recurrence(a: Any, b: Any, *, axis: int, reverse: bool) -> Any:
     return np.stack(rows, axis=axis) if rows else b
 
 
-recurrence = general(
+recurrence: Any = general(
     "recurrence",
     _recurrence,
     lambda g, y, a, _b, *, axis, reverse: (
@@ -140,7 +140,7 @@ def _before(y: Any, axis: int, reverse: bool) -> Any:
     return shift(y, axis=axis, by=-1 if reverse else 1) + first
 
 
-cumprod = general(
+cumprod: Any = general(
     "cumprod",
     lambda x, *, axis, reverse: _accumulate(np.multiply, x, axis, reverse),
     lambda g, y, x, *, axis, reverse: _before(y, axis, reverse) * _adjoint(g, x, axis, reverse),

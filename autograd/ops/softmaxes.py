@@ -14,24 +14,24 @@ import numpy as np
 from ..primitive import Sample, general, reduction
 from ..values import PLAIN, dtype_of
 from .exponentials import exp
-from .reductions import sum, wide
+from .reductions import add_up, largest, sum, wide
 from .shaping import M23, M234
 
 
 def _parts(x: Any, axis: tuple[int, ...]) -> tuple[Any, Any, Any, Any]:
     """The maximum m, x - m, exp(x - m) and its sum, with the limits at infinities."""
-    top = np.maximum.reduce(x, axis=axis, keepdims=True, initial=-np.inf)
+    top = largest(x, axis=axis, keepdims=True, initial=-np.inf)
     # One sum tells whether there is an inf or NaN among the maxima (or it overflowed itself).
-    if type(x) in PLAIN and math.isfinite(np.add.reduce(top, axis=None)):
+    if type(x) in PLAIN and math.isfinite(add_up(top, axis=None)):
         centred = x - top
         e = np.exp(centred)
-        return top, centred, e, np.add.reduce(e, axis=axis, keepdims=True)
+        return top, centred, e, add_up(e, axis=axis, keepdims=True)
     number = dtype_of(x).type
     zero, one, nothing = number(0), number(1), number(-np.inf)
     centred = np.where(x == np.inf, zero, x - np.where(np.isinf(top), zero, top))
     centred = np.where((top == np.inf) & (x < top), nothing, centred)
     e = np.exp(centred)
-    total = np.add.reduce(e, axis=axis, keepdims=True)
+    total = add_up(e, axis=axis, keepdims=True)
     return top, centred, e, np.where(total == 0, one, total)  # 0 when all is -inf
 
 
@@ -65,7 +65,7 @@ _SOFTMAXES = [
     Sample(M234[:, :2], axis=(0, 2)),
     Sample(0.5, axis=()),
 ]
-softmax = general(
+softmax: Any = general(
     "softmax",
     _softmax,
     _softmax_rule,
@@ -76,7 +76,7 @@ softmax = general(
     A group of nothing but -inf gives 0, with derivative 0.
     """,
 )
-log_softmax = general(
+log_softmax: Any = general(
     "log_softmax",
     _log_softmax,
     lambda g, y, _x, *, axis: g - exp(y) * sum(g, axis=axis, keepdims=True),

@@ -12,7 +12,7 @@ from numpy import ndarray
 from ..primitive import Sample, constant, general, reduction
 from ..values import dtype_of, shape_of
 from .arithmetic import abs, pow, sign, where
-from .reductions import count_of, mean, shared, sum, wide
+from .reductions import add_up, count_of, largest, mean, shared, smallest, sum, wide
 from .shaping import M23, M234, cast, expand_dims
 
 # -- spread about the mean --------------------------------------------------------------------
@@ -21,8 +21,8 @@ from .shaping import M23, M234, cast, expand_dims
 @wide
 def _var(x: Any, *, axis: tuple[int, ...], keepdims: bool, correction: float) -> Any:
     count = count_of(x, axis)
-    centred = x - np.add.reduce(x, axis=axis, keepdims=True) / max(count, 1)
-    total = np.add.reduce(centred * centred, axis=axis, keepdims=keepdims)
+    centred = x - add_up(x, axis=axis, keepdims=True) / max(count, 1)
+    total = add_up(centred * centred, axis=axis, keepdims=keepdims)
     if count > correction:
         return total / (count - correction)
     with np.errstate(all="ignore"):
@@ -75,18 +75,18 @@ std = reduction(
 @wide
 def _vector_norm(x: Any, *, axis: tuple[int, ...], keepdims: bool, ord: float) -> Any:
     if ord == 2:
-        return np.sqrt(np.add.reduce(x * x, axis=axis, keepdims=keepdims))
+        return np.sqrt(add_up(x * x, axis=axis, keepdims=keepdims))
     size = np.abs(x)
     if ord == 1:
-        return np.add.reduce(size, axis=axis, keepdims=keepdims)
+        return add_up(size, axis=axis, keepdims=keepdims)
     if ord == math.inf:
-        return np.maximum.reduce(size, axis=axis, keepdims=keepdims)
+        return largest(size, axis=axis, keepdims=keepdims)
     if ord == -math.inf:
-        return np.minimum.reduce(size, axis=axis, keepdims=keepdims)
+        return smallest(size, axis=axis, keepdims=keepdims)
     if ord == 0:
-        return np.add.reduce(size != 0, axis=axis, keepdims=keepdims, dtype=dtype_of(x))
+        return add_up(size != 0, axis=axis, keepdims=keepdims, dtype=dtype_of(x))
     with np.errstate(divide="ignore"):  # 0 to a negative power
-        total = np.add.reduce(np.power(size, ord), axis=axis, keepdims=keepdims)
+        total = add_up(np.power(size, ord), axis=axis, keepdims=keepdims)
         return np.power(total, 1.0 / ord)
 
 
@@ -143,7 +143,7 @@ def _in_one_axis(x: Any, axis: tuple[int, ...]) -> Any:
 
 def _middle(ordered: Any, ignore_nan: bool) -> Any:
     """The index of the lower median in sorted rows (NaNs are last), kept as length 1."""
-    valid = np.add.reduce(ordered == ordered, axis=-1, keepdims=True)
+    valid = add_up(ordered == ordered, axis=-1, keepdims=True)
     count = shape_of(ordered)[-1]
     if ignore_nan:
         return np.where(valid == 0, 0, (valid - 1) // 2)
@@ -292,7 +292,7 @@ histc = constant(
 )
 bincount = constant(
     "bincount",
-    lambda x, *weights, minlength: np.bincount(x, *weights, minlength=minlength),
+    lambda x, weights=None, *, minlength: np.bincount(x, weights, minlength),
     samples=[Sample(np.array([0, 1, 1, 3]), minlength=5)],
     doc="How often each of 0, 1, 2, ... occurs (or the sum of its weights); off the tape.",
 )

@@ -90,8 +90,8 @@ CASES = {
     "scalar": """
         x.sum() / x.sum(0) / x.mean(-1) / x.prod(0) / x.amax() / x.max(0).values / x.norm()
         x.softmax(0) / x.cumsum(0) / x.cumprod(0) / x.logsumexp(0) / x.median()
-        x.var(correction=0) / x.cummax(0)[0] / x.logcumsumexp(0) / x.log_softmax(-1) / x.quantile(0.5)
-        x.median(0)[0]
+        x.var(correction=0) / x.cummax(0)[0] / x.logcumsumexp(0) / x.log_softmax(-1)
+        x.quantile(0.5) / x.median(0)[0]
     """,
     "large": "x.softmax(1) / x.log_softmax(1) / x.logsumexp(1) / x.logcumsumexp(1)",
 }
