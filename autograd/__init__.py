@@ -39,6 +39,7 @@ from .functions.windows import *
 from .modes import detect_anomaly, enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from .ops.engine import check, stop_gradient
 from .primitive import REGISTRY, CheckError, Primitive, Sample, ShapeError, primitive
+from .protocols import from_dlpack
 from .reverse import grad
 from .sampling import *
 from .saving import load, save
