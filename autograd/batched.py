@@ -564,9 +564,14 @@ for _name in ("sum", "prod", "mean", "max", "min", "std", "var", "any", "all", "
         self, **({} if axis is None else {"axis": axis}), **kw))  # fmt: skip
 
 
-@rule_for(np.partition, np.argpartition)
-def _no_partition(*_args: Any, **_kwargs: Any) -> Any:
-    raise NoRule("numpy.partition has no rule inside vmap")
+def _partition(function: Any) -> Callable[..., Any]:
+    def rule(a: Any, kth: Any, axis: Any = -1, **kwargs: Any) -> Any:
+        return Batched(function(a.array, kth, axis=shift_axis(axis, a), **kwargs), a.levels)
+
+    return rule
+
+
+RULES[np.partition], RULES[np.argpartition] = _partition(np.partition), _partition(np.argpartition)
 
 
 @rule_for(np.flip)
@@ -844,6 +849,8 @@ def _take_along_axis(arr: Any, indices: Any, axis: Any = -1) -> Any:
         arr, axis = np.reshape(arr, -1), 0
     levels = levels_of((arr, indices))
     ndim = len(shape_of(arr))
+    if not ndim:
+        raise NoRule("take_along_axis of a 0-d value has no rule inside vmap")
     a, i = (
         with_levels(v, levels)
         if type(v) is Batched

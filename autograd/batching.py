@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from . import batch_rules as _batch_rules  # noqa: F401  (it states the rules of some primitives)
 from .batched import (
     ACTIVE,
     Batched,
@@ -26,7 +27,6 @@ from .batched import (
 )
 from .functions.dims import one_dim
 from .ops import levels as ops
-from .primitive import REGISTRY
 from .records import next_number
 from .tensor import Tensor, tensor
 from .trees import flatten, spread, unflatten
@@ -120,34 +120,6 @@ def _stacked(op: Any, results: Sequence[Any], counts: list[int], levels: tuple[i
         )
     stacked = np.stack(results) if shape else np.array(results, dtype_of(results[0]))
     return Batched(stacked.reshape((*counts, *shape)), levels)
-
-
-def _put_rule(values: Sequence[Any], params: dict[str, Any]) -> Any:
-    """``put`` of batched elements at an index that is the same for all examples."""
-    from .ops.indexing import put_array
-
-    (x,), index, shape = values, params["index"], params["shape"]
-    if type(x) is not Batched:
-        return NotImplemented  # the usual case
-    found: list[Batched] = []
-    _collect(index, found)
-    if found:
-        return NotImplemented
-    items = index if type(index) is tuple else (index,)
-    arrays = [i for i in items if type(i) is np.ndarray]
-    if arrays and any(
-        i is not None and type(i) is not slice for i in items if type(i) is not np.ndarray
-    ):
-        return NotImplemented  # ints and ... among arrays: their places need care
-    places = [k for k, i in enumerate(items) if type(i) is np.ndarray]
-    if places and places[-1] - places[0] + 1 != len(places):
-        return NotImplemented
-    batch = x.batch
-    full = (*[slice(None)] * len(batch), *items)
-    return Batched(put_array(x.array, full, batch + tuple(shape)), x.levels)
-
-
-REGISTRY["put"].batch_rule = _put_rule
 
 
 # -- levels ---------------------------------------------------------------------------------------

@@ -431,7 +431,10 @@ def _expose(op: Primitive, function: Callable[..., Any], register: bool = True) 
 
 def _generic(op: Primitive) -> Callable[..., Any]:
     def function(*args: Any, **params: Any) -> Any:
-        return apply(op, args, params)
+        for a in args:
+            if type(a) is not ndarray:
+                return apply(op, args, params)
+        return _raw(op, args, params)  # the rules of a first-order walk come this way
 
     return function
 
