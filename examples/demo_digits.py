@@ -16,7 +16,10 @@ from pathlib import Path
 import tapegrad as tg
 from tapegrad import nn, optim
 
-EPOCHS, BATCH, PEAK, WARMUP, CLIP = 60, 64, 3e-3, 100, 1.0
+# Chosen by five-fold cross-validation inside the four fifths that are learned from (98.7 % there);
+# the held-out fifth decided nothing.
+HIDDEN, EPOCHS, BATCH = (256, 128), 60, 64
+PEAK, WARMUP, CLIP, DECAY, SMOOTHING = 3e-3, 100, 1.0, 0.1, 0.1
 
 
 def load_digits() -> tuple[tg.Tensor, tg.Tensor, tg.Tensor, tg.Tensor]:
@@ -36,8 +39,11 @@ def load_digits() -> tuple[tg.Tensor, tg.Tensor, tg.Tensor, tg.Tensor]:
 
 
 def make_model() -> nn.Sequential:
-    """An MLP with one hidden layer and a smooth activation."""
-    return nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 10))
+    """An MLP with two hidden layers."""
+    first, second = HIDDEN
+    return nn.Sequential(
+        nn.Linear(64, first), nn.ReLU(), nn.Linear(first, second), nn.ReLU(), nn.Linear(second, 10)
+    )
 
 
 def train(
@@ -49,10 +55,10 @@ def train(
     loader = nn.data.DataLoader(nn.data.TensorDataset(x, y), batch_size=BATCH, shuffle=True)
     steps = epochs * len(loader)
     rate = optim.schedules.warmup(optim.schedules.cosine_decay(PEAK, steps - WARMUP), WARMUP)
-    optimizer = optim.AdamW(model.parameters(), lr=rate, weight_decay=1e-2)
-    criterion = nn.CrossEntropyLoss()
+    optimizer = optim.AdamW(model.parameters(), lr=rate, weight_decay=DECAY)
+    criterion = nn.CrossEntropyLoss(label_smoothing=SMOOTHING)
     losses, accuracies, step = [], [], 0
-    bar = tqdm(range(epochs), desc="training", unit="epoch")
+    bar = tqdm(range(epochs), desc="training", unit="epoch", mininterval=0.2)
     for _ in bar:
         total = right = 0.0
         for images, labels in loader:
@@ -68,7 +74,10 @@ def train(
         losses.append(total / len(x))
         accuracies.append(right / len(x))
         bar.set_postfix(
-            loss=f"{losses[-1]:.4f}", accuracy=f"{accuracies[-1]:.2%}", rate=f"{rate(step):.2e}"
+            refresh=False,
+            loss=f"{losses[-1]:.4f}",
+            accuracy=f"{accuracies[-1]:.2%}",
+            rate=f"{float(rate(step - 1)):.1e}",
         )
     return losses, accuracies
 
@@ -92,7 +101,7 @@ def rate_derivative(x: tg.Tensor, y: tg.Tensor, held_x: tg.Tensor, held_y: tg.Te
     x, held_x = x.double(), held_x.double()
 
     def validation_loss(lr: tg.Tensor) -> tg.Tensor:
-        rule = optim.functional.adamw(lr=lr, weight_decay=1e-2)
+        rule = optim.functional.adamw(lr=lr, weight_decay=DECAY)
         params = [p.clone().requires_grad_() for p in start]
         state = rule.init(params)
         for i in range(10):
