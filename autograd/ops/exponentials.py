@@ -235,6 +235,7 @@ sigmoid = elementwise(
     "sigmoid",
     _sigmoid,
     lambda y, _x: y * (1.0 - y),
+    scalar=lambda x: 1.0 / (1.0 + float(np.exp(-x))) if x > -700.0 else float(_sigmoid(x)),
     analytic=True,
     samples=ANY,
     doc="""The logistic function σ(x) = 1/(1 + e^-x); finite for every x.
@@ -244,10 +245,12 @@ sigmoid = elementwise(
     tensor([0.0000, 0.5000, 1.0000])
     """,
 )
+# Not np.logaddexp(0, x), which computes one element after the other.
 softplus = elementwise(
     "softplus",
-    lambda x: np.logaddexp(0, x),
+    lambda x: np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))),
     lambda _y, x: sigmoid(x),
+    scalar=lambda x: (x if x > 0.0 else 0.0) + float(np.log1p(np.exp(-abs(x)))),
     samples=ANY,
     doc="""ln(1 + e^x) = max(x, 0) + ln(1 + e^-|x|); finite for every x, smooth at 0.
 
@@ -326,7 +329,7 @@ sinh = elementwise(
     tensor([0.0000, 1.1752])
     """,
 )
-cosh = elementwise(
+cosh: Any = elementwise(
     "cosh",
     np.cosh,
     lambda _y, x: sinh(x),

@@ -82,7 +82,7 @@ lgamma = elementwise(
     tensor([0.0000, 3.1781])
     """,
 )
-digamma = elementwise(
+digamma: Any = elementwise(
     "digamma",
     _values("digamma", "psi"),
     lambda _y, x: polygamma(x, order=1),
@@ -105,7 +105,7 @@ def _polygamma(x: Any, *, order: int) -> Any:
     return y if dtype_of(y) == dtype_of(x) else cast_value(y, dtype_of(x))
 
 
-polygamma = elementwise(
+polygamma: Any = elementwise(
     "polygamma",
     _polygamma,
     lambda _y, x, *, order: polygamma(x, order=order + 1),

@@ -25,7 +25,7 @@ sin = elementwise(
     tensor([0.0000, 0.8415])
     """,
 )
-cos = elementwise(
+cos: Any = elementwise(
     "cos",
     np.cos,
     lambda _y, x: -sin(x),
@@ -157,7 +157,7 @@ def _sinc(x: Any, *, order: int) -> Any:
     return y if dtype_of(y) == dtype_of(x) else y.astype(dtype_of(x))
 
 
-sinc = elementwise(
+sinc: Any = elementwise(
     "sinc",
     _sinc,
     lambda _y, x, *, order: sinc(x, order=order + 1),

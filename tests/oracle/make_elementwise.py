@@ -34,8 +34,8 @@ PLAIN = {
     "lgamma digamma": GAMMA,
 }
 PAIRS = {
-    "add sub mul div subtract multiply divide true_divide copysign maximum minimum fmax fmin": OTHER,
-    "clamp_min clamp_max atan2 arctan2 hypot logaddexp logaddexp2 remainder fmod": OTHER,
+    "add sub mul div subtract multiply divide true_divide copysign maximum minimum": OTHER,
+    "fmax fmin clamp_min clamp_max atan2 arctan2 hypot logaddexp logaddexp2 remainder fmod": OTHER,
 }
 # name, torch's function, arguments (lists are arrays), keywords
 CASES = [(n, getattr(torch, n), [x], {}) for names, x in PLAIN.items() for n in names.split()]
@@ -90,9 +90,14 @@ def case(name, function, args, keywords):
         if g.requires_grad:
             row = torch.autograd.grad(g.sum(), tracked, allow_unused=True, retain_graph=True)
         second.append([plain(r, x) for r in row])
-    return dict(
-        name=name, args=args, keywords=keywords, value=y.tolist(), first=first, second=second
-    )
+    return {
+        "name": name,
+        "args": args,
+        "keywords": keywords,
+        "value": y.tolist(),
+        "first": first,
+        "second": second,
+    }
 
 
 def plain(g, x):
