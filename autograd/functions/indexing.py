@@ -64,11 +64,7 @@ def _raw_item(item: Any) -> Any:
                 f"(shape {item.shape})"
             )
         if type(value) not in PLAIN:
-            if dtype.kind == "b":
-                raise RuntimeError(
-                    "a boolean mask inside vmap selects a different number of elements for each "
-                    "example, which has no static shape: use tg.where(mask, x, other)"
-                )
+            # of vmap, which says itself that a mask has no static shape
             return value
         if dtype.kind != "b" and item.ndim == 0:
             return operator.index(item)
@@ -395,13 +391,10 @@ def nonzero(input: Any, *, as_tuple: bool = False) -> Any:
     tensor([[0, 1],
             [1, 0]])
     """
-    found = ops.nonzero(input)
     if not as_tuple:
-        return found
-    columns = range(max(shape_of(found)[1], 1))
-    if not shape_of(found)[1]:
-        return (np.zeros(shape_of(found)[0], np.int64),)
-    return tuple(ops.getitem(found, index=(slice(None), i)) for i in columns)
+        return argwhere(input)
+    found = ops.nonzero(input)
+    return tuple(ops.getitem(found, index=(slice(None), i)) for i in range(shape_of(found)[1]))
 
 
 def argwhere(input: Any) -> Any:
@@ -412,7 +405,9 @@ def argwhere(input: Any) -> Any:
     tensor([[1],
             [2]])
     """
-    return ops.nonzero(input)
+    found = ops.nonzero(input)
+    # Of a scalar a row has no indices.
+    return found if shape_of(input) else ops.getitem(found, index=(slice(None), slice(0)))
 
 
 def _distinct(

@@ -28,7 +28,7 @@ def add_rows(positions: ndarray, rows: Any, count: int) -> ndarray:
         out = np.zeros((count, *rows.shape[1:]), rows.dtype)
         np.add.at(out, positions, rows)
         return out
-    if rows.size == rows.shape[0]:  # rows of one element; the weights add up in float64
+    if math.prod(rows.shape[1:]) == 1:  # the weights of bincount add up in float64
         total = np.bincount(positions, rows.reshape(-1), count)
         return total.astype(rows.dtype, copy=False).reshape(count, *rows.shape[1:])
     out = np.zeros((count, *rows.shape[1:]), rows.dtype)
@@ -489,9 +489,9 @@ scatter_rank = constant(
 )
 nonzero = constant(
     "nonzero",
-    lambda x: np.argwhere(x),
+    lambda x: np.argwhere(x if shape_of(x) else np.reshape(x, (1,))),
     samples=[Sample(M23)],
-    doc="The indices of the elements that are not 0, one row for each.",
+    doc="The indices of the elements that are not 0, one row for each; a scalar counts as (1,).",
 )
 
 
