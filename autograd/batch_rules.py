@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from .batched import Batched, full_levels, levels_of, sizes_of, take
+from .batched import Batched, NoStaticShape, full_levels, levels_of, sizes_of, take
 from .ops import indexing
 from .ops.engine import check_holds
 from .primitive import REGISTRY
@@ -200,3 +200,26 @@ def _at(value: Any, place: dict[int, int]) -> Any:
     if type(value) is not Batched:
         return value
     return settle(value.array[tuple(place.get(level, 0) for level in value.levels)])
+
+
+# -- no static shape ----------------------------------------------------------------------------------
+def _no_static_shape(*names: str, says: str, remedy: str) -> None:
+    @rule_of(*names)
+    def refuse(op: Any, values: Sequence[Any], params: dict[str, Any]) -> Any:
+        raise NoStaticShape(
+            f"{says} inside vmap: how many elements it has differs between examples, so that it has "
+            f"no static shape. {remedy}"
+        )
+
+
+_no_static_shape(
+    "nonzero",
+    says="nonzero() (also argwhere and where with one argument)",
+    remedy="Use tg.where(condition, a, b), which keeps the shape.",
+)
+_no_static_shape(
+    "unique_indices",
+    "run_indices",
+    says="unique() (also unique_consecutive)",
+    remedy="Compute it outside vmap.",
+)

@@ -326,6 +326,27 @@ def sum_level(value: Any, level: int, size: int) -> Any:
     return Batched(total, levels) if levels else settle(total)
 
 
+# -- random numbers -------------------------------------------------------------------------------
+def drawn(shape: tuple[int, ...], draw: Callable[[tuple[int, ...]], Any]) -> Any:
+    """Random numbers of a shape, as the ``randomness`` of the vmaps going on wants them.
+
+    ``draw(shape)`` makes an array. Raises RuntimeError inside a vmap with randomness="error".
+    """
+    active = ACTIVE.get()
+    if not active:
+        return draw(shape)
+    if any(level.randomness == "error" for level in active):
+        raise RuntimeError(
+            "random numbers inside vmap: say randomness='different' (each example draws its own) "
+            "or randomness='same' (all share one draw) when calling vmap"
+        )
+    own = [level for level in active if level.randomness == "different"]
+    if not own:
+        return draw(shape)
+    array = draw((*(level.size for level in own), *shape))
+    return Batched(array, tuple(level.number for level in own))
+
+
 # -- operators: what the rules of primitives are made of --------------------------------------------
 def _operator(ufunc: Any) -> Callable[[Any, Any], Any]:
     def method(self: Batched, other: Any) -> Any:

@@ -134,26 +134,6 @@ def mapping(size: int, randomness: str = "error") -> Iterator[int]:
         ACTIVE.reset(token)
 
 
-def drawn(shape: tuple[int, ...], draw: Callable[[tuple[int, ...]], Any]) -> Any:
-    """Random numbers of a shape, as the ``randomness`` of the vmaps going on wants them.
-
-    ``draw(shape)`` makes an array. Raises RuntimeError inside a vmap with randomness="error".
-    """
-    active = ACTIVE.get()
-    if not active:
-        return draw(shape)
-    if any(level.randomness == "error" for level in active):
-        raise RuntimeError(
-            "random numbers inside vmap: say randomness='different' (each example draws its own) "
-            "or randomness='same' (all share one draw) when calling vmap"
-        )
-    own = [level for level in active if level.randomness == "different"]
-    if not own:
-        return draw(shape)
-    array = draw((*(level.size for level in own), *shape))
-    return Batched(np.asarray(array), tuple(level.number for level in own))
-
-
 def vmap(
     func: Callable[..., Any],
     in_dims: Any = 0,

@@ -7,12 +7,15 @@ such, not rounded from float64.
 
 from __future__ import annotations
 
+import math
 import operator
 import threading
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
+from .batched import drawn
 from .creation import _sized, finish
 from .functions.converting import check_device, convert, device
 from .functions.dims import sizes
@@ -151,18 +154,32 @@ class Generator:
         ``kind``: "uniform" (from 0 to 1), "normal" (0, 1), "exponential" (1), "integers" (low,
         high), "permutation" (n) or "poisson" (rate).
         """
+        return drawn(shape, lambda wanted: self._draw(kind, wanted, shape, dtype, *params))
+
+    def _draw(
+        self,
+        kind: str,
+        wanted: tuple[int, ...],
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        *params: Any,
+    ) -> ndarray:
+        """``wanted``: the shape, with a dimension in front for every vmap that draws for itself."""
         with self._lock:
             source = self._ready()
             if kind in ("uniform", "normal", "exponential"):
                 method = getattr(source, _METHODS[kind])
                 native = dtype if dtype.itemsize >= 4 else np.dtype("float32")
-                array = method(shape, dtype=native)
+                array = method(wanted, dtype=native)
             elif kind == "integers":
-                array = source.integers(*params, size=shape)
+                array = source.integers(*params, size=wanted)
             elif kind == "permutation":
-                array = source.permutation(*params)
+                rows = [
+                    source.permutation(*params) for _ in range(math.prod(wanted[: -len(shape)]))
+                ]
+                array = np.reshape(rows, wanted)
             else:
-                array = source.poisson(*params, size=shape)
+                array = source.poisson(*params, size=wanted)
         return np.asarray(array).astype(dtype, copy=False)
 
 
@@ -548,10 +565,10 @@ def multinomial(
 def _fill(self: Tensor, kind: str, generator: Any, scale: Any = 1.0, shift: Any = 0.0) -> Tensor:
     if self.dtype.kind != "f":
         raise RuntimeError(f"{kind}_: the tensor must be floating, not {self.dtype}")
-    drawn = _source(generator).draw(kind, self.shape, self.dtype)
-    drawn *= self.dtype.type(scale)
-    drawn += self.dtype.type(shift)
-    return self.copy_(make(settle(drawn), None))  # type: ignore[attr-defined,no-any-return]
+    numbers = _source(generator).draw(kind, self.shape, self.dtype)
+    numbers *= self.dtype.type(scale)
+    numbers += self.dtype.type(shift)
+    return self.copy_(make(settle(numbers), None))  # type: ignore[attr-defined,no-any-return]
 
 
 def uniform_(
@@ -621,8 +638,8 @@ def random_(
     if high is None:
         kind = self.dtype
         high = 2 ** (np.finfo(kind).nmant + 1) if kind.kind == "f" else np.iinfo(kind).max
-    drawn = _source(generator).draw("integers", self.shape, self.dtype, low, high)
-    return self.copy_(make(settle(drawn), None))  # type: ignore[attr-defined,no-any-return]
+    numbers = _source(generator).draw("integers", self.shape, self.dtype, low, high)
+    return self.copy_(make(settle(numbers), None))  # type: ignore[attr-defined,no-any-return]
 
 
 METHODS: dict[str, Any] = {
