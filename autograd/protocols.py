@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy import ndarray
 
 from . import modes
-from .ops.indexing import getitem
 from .ops.shaping import cast
 from .tensor import Tensor, locked_array, make, tensor
 from .values import as_dtype, settle
@@ -39,14 +38,6 @@ def _engine(name: str) -> Callable[..., Any]:
 
 
 # -- sequences --------------------------------------------------------------------------------
-@_method
-def __iter__(self: Tensor) -> Iterator[Tensor]:
-    """The parts along the first dimension, recorded."""
-    if not self.shape:
-        raise TypeError("iteration over a 0-d tensor")
-    return (getitem(self, index=i) for i in range(self.shape[0]))
-
-
 @_method
 def __contains__(self: Tensor, element: Any) -> bool:
     """Whether some element equals the given number."""

@@ -10,7 +10,15 @@ import pytest
 import tapegrad as tg
 
 CASES = json.loads((Path(__file__).parent / "data" / "shaping.json").read_text(encoding="utf-8"))
-SHAPES = {"s": (), "v": (5,), "w": (3,), "m": (3, 4), "q": (3, 3), "x": (2, 3, 4), "i": (2, 3, 5, 6)}
+SHAPES = {
+    "s": (),
+    "v": (5,),
+    "w": (3,),
+    "m": (3, 4),
+    "q": (3, 3),
+    "x": (2, 3, 4),
+    "i": (2, 3, 5, 6),
+}
 
 
 def operands(dtype="float64"):

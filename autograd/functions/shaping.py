@@ -326,7 +326,7 @@ def expand(input: Any, *sizes: Any) -> Any:
     wanted, shape = list(as_sizes(sizes, "expand")), shape_of(input)
     extra = len(wanted) - len(shape)
     for d, n in enumerate(wanted):
-        known = shape[d - extra] if d >= extra else None
+        known = shape[d - extra] if d >= extra >= 0 else None
         if n == -1 and known is not None:
             wanted[d] = known
         elif n < 0 or extra < 0 or (known is not None and known not in (1, n)):

@@ -15,7 +15,15 @@ import torch
 import torch.nn.functional as F
 
 # In an expression: t is the library, F its nn.functional, and these are the operands.
-SHAPES = {"s": (), "v": (5,), "w": (3,), "m": (3, 4), "q": (3, 3), "x": (2, 3, 4), "i": (2, 3, 5, 6)}
+SHAPES = {
+    "s": (),
+    "v": (5,),
+    "w": (3,),
+    "m": (3, 4),
+    "q": (3, 3),
+    "x": (2, 3, 4),
+    "i": (2, 3, 5, 6),
+}
 I23 = "t.tensor([[0, 2, 2], [1, 0, 2]])"
 I34 = "t.tensor([[0, 1, 1, 0], [2, 2, 0, 1], [1, 1, 1, 2]])"
 GROUPS = {
