@@ -71,8 +71,8 @@ class Problem:
                 first._value, second._value, rtol=0.0, atol=nondet_tol, equal_nan=True
             ):
                 raise NotReproducible(
-                    f"the function is not reproducible: {name or 'its result'} differed between two "
-                    "calls with the same inputs. Fix the random numbers inside it "
+                    f"the function is not reproducible: {name or 'its result'} differed between "
+                    "two calls with the same inputs. Fix the random numbers inside it "
                     "(tg.manual_seed, a Generator), or switch dropout off with model.eval(); "
                     "a small difference may be allowed with nondet_tol."
                 )
@@ -125,7 +125,9 @@ class Problem:
     ) -> list[ndarray]:
         """The gradients of sum(cotangent · output)."""
         pairs = [
-            (y, _as_tensor(c)) for y, c in zip(ys, cotangents) if c is not None and y._record is not None
+            (y, _as_tensor(c))
+            for y, c in zip(ys, cotangents)
+            if c is not None and y._record is not None
         ]
         if not pairs:
             return [np.zeros_like(v) for v in self.values]

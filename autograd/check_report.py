@@ -146,7 +146,17 @@ class Report:
         )
 
     def __str__(self) -> str:
-        header = ("input", "shape", "order", "checked", "analytic", "numeric", "error", "method", "")
+        header = (
+            "input",
+            "shape",
+            "order",
+            "checked",
+            "analytic",
+            "numeric",
+            "error",
+            "method",
+            "",
+        )
         lines = [
             (
                 row.input,

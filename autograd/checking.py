@@ -30,8 +30,8 @@ from .check_report import (
     Row,
 )
 from .differences import EDGE as AT_EDGE
-from .differences import KINK as AT_KINK
 from .differences import KINDS, SMOOTH, Slope, complex_slope, slope
+from .differences import KINK as AT_KINK
 from .modes import enable_grad
 from .tensor import Tensor, make
 from .values import settle
@@ -47,7 +47,9 @@ _SEARCHES = 160
 class _Probe:
     """One line through the point: an entry, some entries of an input, or all inputs together."""
 
-    def __init__(self, problem: Problem, variables: Sequence[int], label: str, scale: float) -> None:
+    def __init__(
+        self, problem: Problem, variables: Sequence[int], label: str, scale: float
+    ) -> None:
         self.variables, self.label, self.scale = list(variables), label, scale
         self.direction: list[ndarray | None] = [None] * len(problem.values)
         self.values = problem.values
@@ -98,9 +100,7 @@ class _Checker:
         self.size = sum(int(np.prod(s)) for s in problem.shapes)
         self.each_output = self.size <= (_ROWS_UP_TO if each_output else _ROWS_OF_ITSELF)
         # Steps are relative to each entry, so that small positive numbers stay positive.
-        self.scales = [
-            np.where(x == 0, 1.0, np.clip(np.abs(x), 1e-2, 1e3)) for x in problem.values
-        ]
+        self.scales = [np.where(x == 0, 1.0, np.clip(np.abs(x), 1e-2, 1e3)) for x in problem.values]
         self.cotangents = [self._random(s) for s in problem.shapes]
         if self.size == 1:  # a single result as it is: its numbers mean something to the reader
             self.cotangents = [np.ones(s) for s in problem.shapes]
@@ -142,7 +142,7 @@ class _Checker:
         probe.entries = entries
         return probe
 
-    # -- what is measured, and the analytic derivatives ---------------------------------------------
+    # -- what is measured, and the analytic derivatives -----------------------------------------
     def first(self, modes: Sequence[str]) -> tuple[Callable[..., ndarray], list[_Way]]:
         """Order 1: the outputs, and one random combination of them, which reverse mode checks."""
         problem = self.problem
@@ -154,13 +154,13 @@ class _Checker:
         ways = []
         for mode in modes:
             if mode == "fwd":
-                (through_all,) = self.probes("joint")
+                everywhere = self.probes("joint")[0].direction
                 ways.append(
                     _Way(
                         "fwd",
                         every,
                         lambda p: problem.push(ys, leaves, p.direction),
-                        lambda p: np.isinf(problem.push(ys, leaves, through_all.direction)),
+                        lambda p, v=everywhere: np.isinf(problem.push(ys, leaves, v)),
                     )
                 )
             elif self.each_output:
@@ -278,7 +278,9 @@ def _products(gradients: list[list[ndarray]], probe: _Probe) -> ndarray:
     return np.array(
         [
             sum(
-                float(np.vdot(g, v)) if np.isfinite(g).all() else float(np.sum(g[v != 0] * v[v != 0]))
+                float(np.vdot(g, v))
+                if np.isfinite(g).all()
+                else float(np.sum(g[v != 0] * v[v != 0]))
                 for g, v in zip(row, probe.direction)
                 if v is not None
             )
@@ -401,7 +403,9 @@ class _Stage:
             analytic = way.along(probe)
             rows = way.rows
             if np.isnan(analytic).any():
-                analytic = np.where(np.isnan(analytic) & way.infinite(probe), measured.value[rows], analytic)
+                analytic = np.where(
+                    np.isnan(analytic) & way.infinite(probe), measured.value[rows], analytic
+                )
             verdicts = self.judge(analytic, measured, rows)
             if any(v not in (OK, KINK) for v in verdicts):
                 if second is None:  # measured again with other steps, before anybody is blamed
@@ -434,7 +438,9 @@ class _Stage:
             )
             for i, verdict in enumerate(verdicts):
                 if verdict != OK:
-                    findings.append(self._finding(probe, way, i, verdict, analytic, measured, errors))
+                    findings.append(
+                        self._finding(probe, way, i, verdict, analytic, measured, errors)
+                    )
         return findings, summary
 
     def _finding(
@@ -548,7 +554,9 @@ def _hints(checker: _Checker) -> list[str]:
             "the differences do not settle: the function is noisy, or rough on the scale of 1e-6."
         )
     if any(f.verdict == NOT_FINITE for f in faults):
-        hints.append("the function is NaN or infinite next to this point: choose one inside its domain.")
+        hints.append(
+            "the function is NaN or infinite next to this point: choose one inside its domain."
+        )
     if problem.leaks:
         hints.append(
             "inputs were float64, yet " + "; ".join(problem.leaks[:3]) + ": differences of such "
@@ -882,8 +890,8 @@ def _check_dtypes(name: str, problem: Problem) -> None:
     for label, y in zip(problem.outputs, ys):
         if y.dtype != widest:
             raise GradcheckError(
-                f"{name}: from inputs of dtype {widest}, output {label or 'the result'} came out as "
-                f"{y.dtype}: a constant or a rule inside does not keep the dtype"
+                f"{name}: from inputs of dtype {widest}, output {label or 'the result'} came out "
+                f"as {y.dtype}: a constant or a rule inside does not keep the dtype"
             )
     if ys:
         ones = [make(settle(np.ones(y.shape, y.dtype)), None) for y in ys]

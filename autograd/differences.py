@@ -11,14 +11,18 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy import ndarray
 
 SMOOTH, KINK, JUMP, EDGE = 0, 1, 2, 3
 #: What the kinds of points are called in reports.
-KINDS = {SMOOTH: "", KINK: "", JUMP: "differences grow without bound", EDGE: "values on one side only"}
+KINDS = {
+    SMOOTH: "",
+    KINK: "",
+    JUMP: "differences grow without bound",
+    EDGE: "values on one side only",
+}
 
 _RATIO = 4.0  # each step is this much smaller than the one before
 _ROUNDING = np.finfo(np.float64).eps

@@ -111,8 +111,13 @@ class Tensor:
         """
         return self.dtype.kind == "f"
 
-    def is_contiguous(self) -> bool:
-        """Whether the elements lie in memory in row-major order without gaps."""
+    def is_contiguous(self, memory_format: Any = None) -> bool:
+        """Whether the elements lie in memory in row-major order without gaps.
+
+        >>> import tapegrad as tg
+        >>> tg.ones(2, 3).is_contiguous(), tg.ones(2, 3).T.is_contiguous()
+        (True, False)
+        """
         return type(self._value) is not ndarray or bool(self._value.flags.c_contiguous)
 
     @property

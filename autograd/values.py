@@ -49,7 +49,12 @@ def get_default_dtype() -> np.dtype[Any]:
 
 
 def as_dtype(dtype: Any) -> np.dtype[Any] | None:
-    """A NumPy dtype from a dtype, a string or a Python type; None stays None."""
+    """A NumPy dtype from a dtype, a string or a Python type; None stays None.
+
+    >>> import tapegrad as tg
+    >>> tg.as_dtype("float32"), tg.as_dtype(int)
+    (dtype('float32'), dtype('int64'))
+    """
     if dtype is None:
         return None
     if dtype is float:

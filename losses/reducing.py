@@ -52,7 +52,14 @@ def not_empty(input: Tensor, what: str) -> None:
 
 
 class Loss:
-    """A loss function with its settings: call it on ``(input, target)``."""
+    """A loss function with its settings: call it on ``(input, target)``.
+
+    >>> import tapegrad as tg
+    >>> class Absolute(tg.losses.Loss):
+    ...     function = staticmethod(lambda input, target, **settings: (input - target).abs().mean())
+    >>> Absolute()(tg.tensor([1.0, 2.0]), tg.tensor([0.0, 0.0]))
+    tensor(1.5000)
+    """
 
     function: Callable[..., Tensor]
 

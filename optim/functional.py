@@ -30,12 +30,21 @@ class Rule(NamedTuple):
 
 
 def at(setting: Any, step: int) -> Any:
-    """The value of a setting at a step: schedules are callables of the step."""
+    """The value of a setting at a step: schedules are callables of the step.
+
+    >>> at(0.1, 5), at(lambda step: 1.0 / step, 5)
+    (0.1, 0.2)
+    """
     return setting(step) if callable(setting) and not isinstance(setting, Tensor) else setting
 
 
 def moving_average(old: Tensor, new: Tensor, decay: Any) -> Tensor:
-    """decay·old + (1 - decay)·new."""
+    """decay·old + (1 - decay)·new.
+
+    >>> import tapegrad as tg
+    >>> moving_average(tg.tensor(1.0), tg.tensor(2.0), 0.75)
+    tensor(1.2500)
+    """
     return old * decay + new * (1.0 - decay)
 
 
@@ -95,7 +104,12 @@ def sgd(
 
 
 def decayed(grads: Params, params: Params, weight_decay: Any) -> list[Tensor]:
-    """Gradients with the L2 penalty's added: g + λ·w."""
+    """Gradients with the L2 penalty's added: g + λ·w.
+
+    >>> import tapegrad as tg
+    >>> decayed([tg.tensor(1.0)], [tg.tensor(2.0)], 0.5)
+    [tensor(2.)]
+    """
     if type(weight_decay) in (int, float) and weight_decay == 0:
         return list(grads)
     return [g + weight_decay * p for g, p in zip(grads, params, strict=True)]

@@ -18,6 +18,15 @@ class Optimizer:
     of their own. A setting may be a float, a Tensor, or a schedule (a callable of the step).
     :meth:`step` computes everything first and then writes, so a failed step leaves parameters and
     state as they were; parameters without a gradient are skipped.
+
+    >>> import tapegrad as tg
+    >>> class Descent(tg.optim.Optimizer):
+    ...     rule = staticmethod(tg.optim.functional.sgd)
+    >>> w = tg.tensor(1.0, requires_grad=True)
+    >>> (w * w).backward()
+    >>> Descent([w], lr=0.25).step()
+    >>> w
+    tensor(0.5000, requires_grad=True)
     """
 
     rule: Callable[..., Rule]

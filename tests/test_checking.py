@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
+
 import tapegrad as tg
 from tapegrad.differences import complex_slope, slope
 from tapegrad.ops.shaping import cast
@@ -98,9 +99,7 @@ def test_wrong_for_broadcast_shapes_only(planted):
         # Forgets the length of a broadcast operand: right when both shapes are equal.
         return g * b / (1.0 if np.shape(_a) == np.shape(b) else 2.0)
 
-    times = planted(
-        lambda a, b: a * b, vjp=[pull, lambda g, _y, a, _b: g * a]
-    )
+    times = planted(lambda a, b: a * b, vjp=[pull, lambda g, _y, a, _b: g * a])
     assert tg.check_grads(times, (X, X + 1))
     report = report_of(times, (X, ROW), order=1, modes="rev")
     assert {f.input for f in report.faults} == {"0"}
@@ -131,6 +130,7 @@ def test_wrong_in_forward_mode_only(planted):
 @pytest.mark.parametrize("analytic", [True, False])
 def test_rule_that_rounds_to_float32(planted, analytic):
     """Seven digits agree, which a looser check would let pass."""
+
     def partial(y, _x):
         return cast(cast(y, dtype=np.dtype("float32")), dtype=np.dtype("float64"))
 
@@ -271,9 +271,7 @@ def test_float32_users_see_no_spurious_failures():
 def test_check_grad_dtypes(planted):
     x = tg.tensor([1.0, 2.0], requires_grad=True)
     assert tg.gradcheck(tg.tanh, x, check_grad_dtypes=True)
-    widening = planted(
-        lambda x: np.asarray(x, np.float64) * 2.0, transpose=lambda g, x: g * 2.0
-    )
+    widening = planted(lambda x: np.asarray(x, np.float64) * 2.0, transpose=lambda g, x: g * 2.0)
     assert tg.gradcheck(widening, x)
     with pytest.raises(tg.GradcheckError, match="dtype"):
         tg.gradcheck(widening, x, check_grad_dtypes=True)
@@ -371,7 +369,7 @@ def test_slope_knows_its_error():
         (lambda x: np.sin(50 * x), 50 * np.cos(35.0)),
         (lambda x: np.round(np.exp(x), 9), np.exp(0.7)),  # a noisy function
     ]:
-        found = slope(lambda t: np.array([f(0.7 + t)]))
+        found = slope(lambda t, f=f: np.array([f(0.7 + t)]))
         assert abs(found.value[0] - exact) <= 3 * found.error[0] + 1e-14
         assert found.error[0] < 1e-4
 
@@ -379,9 +377,7 @@ def test_slope_knows_its_error():
 def test_complex_step_is_exact_and_knows_its_limits():
     f = lambda t: np.array([np.exp(0.7 + t) * np.sin(0.7 + t)])
     found = complex_slope(f, f)
-    assert found.value[0] == pytest.approx(
-        np.exp(0.7) * (np.sin(0.7) + np.cos(0.7)), rel=1e-15
-    )
+    assert found.value[0] == pytest.approx(np.exp(0.7) * (np.sin(0.7) + np.cos(0.7)), rel=1e-15)
     square = lambda t: np.array([np.abs(0.7 + t) ** 2])  # not analytic: believed by nobody
     assert complex_slope(square, square) is None
     cut = lambda t: np.array([0.7 + t]).astype(float)  # a ComplexWarning

@@ -9,6 +9,7 @@ import warnings
 
 import numpy as np
 import pytest
+
 import tapegrad as tg
 from tapegrad.forward import push_forward
 
@@ -20,7 +21,9 @@ DIFFERENTIABLE = [op for op in OPS if op.differentiable]
 #: Families do not say so of these two: they work element by element, too.
 ELEMENTWISE = [op for op in OPS if op.family == "elementwise" or op.name in ("mul", "where")]
 CASES = [
-    pytest.param(op, sample, id=f"{op.name}-{i}") for op in DIFFERENTIABLE for i, sample in enumerate(op.samples)
+    pytest.param(op, sample, id=f"{op.name}-{i}")
+    for op in DIFFERENTIABLE
+    for i, sample in enumerate(op.samples)
 ]
 
 
@@ -44,11 +47,18 @@ def broadcast_variants(op):
     }
     if len(arrays) > 1:
         for k, (name, cut) in itertools.product(range(len(arrays)), cuts.items()):
-            yield f"operand {k} {name}", tg.Sample(
-                *(cut(a) if j == k else a for j, a in enumerate(arrays)), **sample.params
+            yield (
+                f"operand {k} {name}",
+                tg.Sample(
+                    *(cut(a) if j == k else a for j, a in enumerate(arrays)), **sample.params
+                ),
             )
-        yield "(2,1) (1,3)", tg.Sample(
-            *(cuts["(1,3)" if j % 2 else "(2,1)"](a) for j, a in enumerate(arrays)), **sample.params
+        yield (
+            "(2,1) (1,3)",
+            tg.Sample(
+                *(cuts["(1,3)" if j % 2 else "(2,1)"](a) for j, a in enumerate(arrays)),
+                **sample.params,
+            ),
         )
     yield "0-d", tg.Sample(*(a[1, 1] for a in arrays), **sample.params)
     yield "(1,)", tg.Sample(*(a[1, 1:2] for a in arrays), **sample.params)
@@ -84,7 +94,9 @@ def like(tensors, seed):
 
 
 def dot(a, b):
-    return sum(float(np.vdot(x.numpy().astype(float), y.numpy().astype(float))) for x, y in zip(a, b))
+    return sum(
+        float(np.vdot(x.numpy().astype(float), y.numpy().astype(float))) for x, y in zip(a, b)
+    )
 
 
 @pytest.mark.parametrize("op", DIFFERENTIABLE, ids=lambda op: op.name)

@@ -240,7 +240,6 @@ METHODS: dict[str, Any] = {
     "device": property(lambda self: device(), doc="Where the tensor is: always the CPU."),
     "dim": dim,
     "element_size": element_size,
-    "is_contiguous": lambda input, memory_format=None: True,
     "is_floating_point": is_floating_point,
     "itemsize": property(element_size, doc="The bytes that one element takes."),
     "ndimension": dim,
