@@ -218,8 +218,8 @@ def _runs(outputs: Any, x: Any, axis: int) -> tuple[Any, Any]:
     return starts, 1.0 - starts
 
 
-def _running_rule(g: Any, y: Any, x: Any, *, axis: int) -> Any:
-    starts, goes_on = _runs(y, x, axis)
+def _running_rule(g: Any, y: Any, _x: Any, *, axis: int) -> Any:
+    starts, goes_on = _runs(y, _x, axis)
     return starts * _adjoint(g[0], goes_on, axis, False)
 
 

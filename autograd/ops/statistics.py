@@ -53,7 +53,7 @@ var = reduction(
 
 
 def _std_weight(y: Any, x: Any, *, axis: tuple[int, ...], correction: float) -> Any:
-    steep = where(y == 0, 0.0, 1.0 / where(y == 0, 1.0, y))
+    steep = 1.0 / where(y == 0, math.inf, y)  # 0 where y is
     centred = x - mean(x, axis=axis, keepdims=True)
     return centred * (steep * (1.0 / _freedom(x, axis, correction)))
 
@@ -98,7 +98,7 @@ def _norm_weight(y: Any, x: Any, *, axis: tuple[int, ...], ord: float) -> Any:
     if math.isinf(ord):
         return sign(x) * shared(y, abs(x), axis)
     zero = y == 0
-    inverse = where(zero, 0.0, 1.0 / where(zero, 1.0, y))
+    inverse = 1.0 / where(zero, math.inf, y)  # 0 where y is
     if ord == 2:
         return x * inverse
     if ord > 0 and ord % 2 == 0:  # smooth at elements that are 0, to any order: not through abs
