@@ -63,7 +63,12 @@ class CheckError(ValueError):
 
 
 class Sample:
-    """Operands and parameters inside a primitive's domain, off its kinks."""
+    """Operands and parameters inside a primitive's domain, off its kinks.
+
+    >>> import tapegrad as tg
+    >>> tg.Sample([[1.0, 2.0]], axis=(0,), keepdims=False)
+    1x2 axis=(0,) keepdims=False
+    """
 
     __slots__ = ("arrays", "params")
 
@@ -78,7 +83,13 @@ class Sample:
 
 
 class Primitive:
-    """One operation: forward, derivative, samples. Made by the families below."""
+    """One operation: forward, derivative, samples. Made by the families below.
+
+    >>> import tapegrad as tg
+    >>> op = tg.REGISTRY["tanh"]
+    >>> op.name, op.family, len(op.samples) > 0
+    ('tanh', 'elementwise', True)
+    """
 
     #: How it acts inside vmap, ``(values, params) -> value or NotImplemented``; without one the
     #: forward is tried, which NumPy's protocols usually carry, and then a loop over examples.
@@ -295,13 +306,18 @@ def _promote(
 ) -> None:
     """Cast operands of different dtypes to the one they share (torch's rule), on the tape."""
     start: int = op.promotes  # type: ignore[assignment]
-    first = dtype_of(values[start])
-    if (
-        (first.kind in "fc" or not op.floating)
-        and not any(weak)
-        and all(dtype_of(v) == first for v in values[start:])
-    ):
-        return
+    # Almost always every operand has the same floating dtype, or is a Python number beside it.
+    shared: Any = None
+    for value, is_weak in zip(values[start:], weak[start:], strict=True):
+        if not is_weak:
+            dtype = dtype_of(value)
+            if shared is None:
+                shared = dtype
+            elif dtype is not shared and dtype != shared:
+                break
+    else:
+        if shared is not None and (shared.kind in "fc" or not (op.floating or True in weak)):
+            return
     dtype = result_dtype(values[start:], weak[start:])
     if op.floating and dtype.kind in "iub":
         dtype = get_default_dtype()
@@ -454,14 +470,17 @@ def _unary(op: Primitive) -> Callable[..., Any]:
             else:
                 return apply(op, (input,), {})
             record = input._record
-            if record is None:
-                if _current() is not None:
-                    return apply(op, (input,), {})
-                return make(y, None)
             mode = _current()
             if mode is not None:
-                return apply(op, (input,), {})
+                if mode.anomaly:
+                    return apply(op, (input,), {})
+                if not mode.grad:
+                    record = None
+            if record is None:
+                return make(y, None)
             return make(y, [next_number(), op, y, None, None, v, record])
+        if type(input) is ndarray:
+            return _raw(op, (input,), {})
         return apply(op, (input,), {})
 
     return function
@@ -503,8 +522,12 @@ def _binary(op: Primitive) -> Callable[..., Any]:
             kind = type(b)
         else:
             return apply(op, (input, other), {})
-        if _current() is not None:
-            return apply(op, (input, other), {})
+        mode = _current()
+        if mode is not None:
+            if mode.anomaly:
+                return apply(op, (input, other), {})
+            if not mode.grad:
+                ra = rb = None
         try:
             if kind is float or kind is _float32:
                 y = scalar_forward(a, b)
@@ -717,13 +740,14 @@ def reduction(
 ) -> Any:
     """A primitive that reduces over ``axis`` (a tuple) with ``keepdims``: dy = sum(weight · dx).
 
-    ``weight(y, x, axis, **params)`` gets y with the reduced dimensions kept as length 1.
+    ``weight(y, x, axis, **params)`` gets y with the reduced dimensions kept as length 1
+    (or as a scalar, where nothing else is left).
     """
 
     def rule(g: Any, y: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool, **params: Any) -> Any:
         from .ops.shaping import expand_dims
 
-        if not keepdims:
+        if not keepdims and shape_of(g):  # a scalar fits as it is
             g, y = expand_dims(g, axis=axis), expand_dims(y, axis=axis)
         return g * weight(y, x, axis=axis, **params)
 
