@@ -134,8 +134,9 @@ def draw_curve(losses: list[float], accuracies: list[float], path: Path) -> Path
 
     figure, left = plt.subplots(figsize=(7, 4), layout="constrained")
     epochs = range(1, len(losses) + 1)
-    (a,) = left.semilogy(epochs, losses, color="tab:blue", label="loss (left)")
-    left.set(xlabel="epoch", ylabel="cross-entropy", title="Digits: training data")
+    (a,) = left.plot(epochs, losses, color="tab:blue", label="loss (left)")
+    left.set(xlabel="epoch", ylabel="cross-entropy, labels smoothed by 0.1", ylim=(0, None))
+    left.set_title("Learning the digits (training data)")
     right = left.twinx()
     (b,) = right.plot(epochs, accuracies, color="tab:orange", label="accuracy (right)")
     right.set(ylabel="accuracy", ylim=(0, 1.02))

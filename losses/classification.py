@@ -16,7 +16,7 @@ from tapegrad import (
     where,
 )
 
-from .reducing import Loss, not_empty, reduce, same_shape
+from .reducing import Loss, is_number_zero, not_empty, reduce, same_shape
 
 
 def cross_entropy(
@@ -57,19 +57,20 @@ def cross_entropy(
         q = target * (1.0 - label_smoothing) + label_smoothing / classes
         loss = -(q * log_p * per_class).sum(dim=dim)
         return reduce(loss, reduction)
-    index, kept = _class_indices(input, target, dim, ignore_index, "cross_entropy")
-    weighted = log_p * per_class
-    loss = -gather(weighted, dim, index).squeeze(dim) * kept
-    share = kept if weight is None else weight[index.squeeze(dim)] * kept
-    smooth = -weighted.sum(dim=dim) * kept / classes
-    loss = loss * (1.0 - label_smoothing) + smooth * label_smoothing
-    return reduce(loss, reduction, total=share.sum())
+    index, ignored = _class_indices(input, target, dim, ignore_index, "cross_entropy")
+    weighted = log_p if weight is None else log_p * per_class
+    loss = -gather(weighted, dim, index).squeeze(dim)
+    if not is_number_zero(label_smoothing):
+        smooth = -weighted.sum(dim=dim) / classes
+        loss = loss * (1.0 - label_smoothing) + smooth * label_smoothing
+    share = ~ignored if weight is None else where(ignored, 0.0, weight[index.squeeze(dim)])
+    return reduce(where(ignored, 0.0, loss), reduction, total=share.sum())
 
 
 def _class_indices(
     input: Tensor, target: Tensor, dim: int, ignore_index: int, what: str
 ) -> tuple[Tensor, Tensor]:
-    """Checked class indices with the class dimension put back, and 1 where a target counts."""
+    """Checked class indices with the class dimension put back, and where to ignore them."""
     expected = (*input.shape[:dim], *input.shape[dim + 1 :])
     if target.shape != expected:
         raise ValueError(
@@ -83,7 +84,7 @@ def _class_indices(
         f"{what}: a label is outside 0 … {classes - 1} and not ignore_index={ignore_index}",
     )
     index = where(ignored, 0, target).unsqueeze(dim)
-    return index, (~ignored).to(input.dtype)
+    return index, ignored
 
 
 def nll_loss(
@@ -104,10 +105,13 @@ def nll_loss(
     """
     not_empty(input, "nll_loss")
     dim = 1 if input.ndim > 1 else 0
-    index, kept = _class_indices(input, target, dim, ignore_index, "nll_loss")
-    share = kept if weight is None else weight[index.squeeze(dim)] * kept
+    index, ignored = _class_indices(input, target, dim, ignore_index, "nll_loss")
     loss = -gather(input, dim, index).squeeze(dim)
-    return reduce(loss, reduction, share, total=share.sum())
+    share = ~ignored
+    if weight is not None:
+        share = where(ignored, 0.0, weight[index.squeeze(dim)])
+        loss = loss * share
+    return reduce(where(ignored, 0.0, loss), reduction, total=share.sum())
 
 
 def binary_cross_entropy(

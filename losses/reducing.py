@@ -51,6 +51,12 @@ def not_empty(input: Tensor, what: str) -> None:
         raise ValueError(f"{what}: the batch is empty (shape {input.shape})")
 
 
+def is_number_zero(setting: Any) -> bool:
+    """Whether a setting is the plain number 0, so that its term can be left out. A Tensor is not:
+    its gradient at 0 is wanted."""
+    return type(setting) in (int, float) and setting == 0
+
+
 class Loss:
     """A loss function with its settings: call it on ``(input, target)``.
 
