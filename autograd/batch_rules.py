@@ -63,7 +63,7 @@ class _Stack:
         return Batched(array.reshape(*self.batch, *array.shape[1:]), self.levels)
 
 
-# -- x[index] and its transposes ------------------------------------------------------------------
+# -- x[index] and its transposes -----------------------------------------------------------------
 def _index_of(values: Sequence[Any], params: dict[str, Any], operands: int) -> tuple[Any, ...]:
     """The index, from the parameters or with its arrays among the operands."""
     if "spec" in params:
@@ -145,7 +145,7 @@ def _last_written(op: Any, values: Sequence[Any], params: dict[str, Any]) -> Any
     return stack.back((board[flat] == np.arange(flat.size)).reshape(stack.count, *taken))
 
 
-# -- along one dimension: the examples are one more dimension in front ----------------------------
+# -- along one dimension: the examples are one more dimension in front ---------------------------
 @rule_of("gather", "scatter_sum", "scatter_extreme", "scatter_hits", "scatter_stays")
 def _along(op: Any, values: Sequence[Any], params: dict[str, Any]) -> Any:
     if not all(shape_of(v) for v in values):
@@ -182,7 +182,7 @@ def _overlap_add(op: Any, values: Sequence[Any], params: dict[str, Any]) -> Any:
     return Batched(op.forward(w.array, **moved), w.levels)
 
 
-# -- assertions -------------------------------------------------------------------------------------
+# -- assertions ----------------------------------------------------------------------------------
 @rule_of("check")
 def _check(op: Any, values: Sequence[Any], params: dict[str, Any]) -> Any:
     condition = values[0]
@@ -202,13 +202,13 @@ def _at(value: Any, place: dict[int, int]) -> Any:
     return settle(value.array[tuple(place.get(level, 0) for level in value.levels)])
 
 
-# -- no static shape ----------------------------------------------------------------------------------
+# -- no static shape -----------------------------------------------------------------------------
 def _no_static_shape(*names: str, says: str, remedy: str) -> None:
     @rule_of(*names)
     def refuse(op: Any, values: Sequence[Any], params: dict[str, Any]) -> Any:
         raise NoStaticShape(
-            f"{says} inside vmap: how many elements it has differs between examples, so that it has "
-            f"no static shape. {remedy}"
+            f"{says} inside vmap: how many elements it has differs between examples, so that it "
+            f"has no static shape. {remedy}"
         )
 
 

@@ -190,8 +190,8 @@ class Batched:
         if type(value) is Batched:
             if not set(value.levels) <= set(self.levels):
                 raise NoRule(
-                    "writing a value that differs between the examples of a vmap into a tensor that "
-                    "does not: make the tensor from a mapped one, e.g. with tg.zeros_like"
+                    "writing a value that differs between the examples of a vmap into a tensor "
+                    "that does not: make the tensor from a mapped one, e.g. with tg.zeros_like"
                 )
             target = self.array[(*_whole(self.levels), *items)]
             value = expand_levels(value, self.levels, target.ndim - len(self.levels))
@@ -283,7 +283,7 @@ def full_levels(value: Any, levels: tuple[int, ...], sizes: dict[int, int]) -> n
     return np.broadcast_to(array, (*(sizes[level] for level in levels), *shape))
 
 
-# -- named dimensions and positions ---------------------------------------------------------------
+# -- named dimensions and positions --------------------------------------------------------------
 def enter_level(value: Any, level: int, axis: int) -> Batched:
     """Turn dimension ``axis`` of a value into a level."""
     if type(value) is Batched:
@@ -326,7 +326,7 @@ def sum_level(value: Any, level: int, size: int) -> Any:
     return Batched(total, levels) if levels else settle(total)
 
 
-# -- random numbers -------------------------------------------------------------------------------
+# -- random numbers ------------------------------------------------------------------------------
 def drawn(shape: tuple[int, ...], draw: Callable[[tuple[int, ...]], Any]) -> Any:
     """Random numbers of a shape, as the ``randomness`` of the vmaps going on wants them.
 
@@ -347,7 +347,7 @@ def drawn(shape: tuple[int, ...], draw: Callable[[tuple[int, ...]], Any]) -> Any
     return Batched(array, tuple(level.number for level in own))
 
 
-# -- operators: what the rules of primitives are made of --------------------------------------------
+# -- operators: what the rules of primitives are made of -----------------------------------------
 def _operator(ufunc: Any) -> Callable[[Any, Any], Any]:
     def method(self: Batched, other: Any) -> Any:
         kind = type(other)
@@ -395,7 +395,7 @@ Batched.__matmul__ = lambda self, other: _matmul(self, other)  # type: ignore[at
 Batched.__rmatmul__ = lambda self, other: _matmul(other, self)  # type: ignore[attr-defined]
 
 
-# -- indexing -------------------------------------------------------------------------------------
+# -- indexing ------------------------------------------------------------------------------------
 def _is_array(item: Any) -> bool:
     return type(item) is Batched or (
         item is not None and item is not Ellipsis and type(item) is not slice and np.ndim(item) > 0
@@ -450,7 +450,7 @@ def _gather(value: Any, items: tuple[Any, ...]) -> Any:
     sizes = sizes_of((value, *items))
     own = value.levels if type(value) is Batched else ()
     array = value.array if own else np.asarray(value)
-    first, separated = _placement(items)
+    _, separated = _placement(items)
     # Masks that are the same for all examples become positions; slices and None stay.
     expanded: list[Any] = []
     for item in items:
@@ -498,7 +498,7 @@ def _full_index(items: tuple[Any, ...], ndim: int) -> tuple[Any, ...]:
     return (*items[:where], *[slice(None)] * (ndim - used), *items[where + 1 :])
 
 
-# -- NumPy's functions, by family -------------------------------------------------------------------
+# -- NumPy's functions, by family ----------------------------------------------------------------
 RULES: dict[Any, Callable[..., Any]] = {}
 
 
@@ -579,10 +579,6 @@ for _f in (np.argmax, np.argmin, np.cumsum, np.cumprod, np.nanargmax, np.nanargm
     RULES[_f] = _along(_f)
 for _f in (np.sort, np.argsort):
     RULES[_f] = _along(_f, -1)
-for _name in ("sum", "prod", "mean", "max", "min", "std", "var", "any", "all", "argmax", "argmin",
-              "cumsum", "cumprod", "argsort"):  # fmt: skip
-    setattr(Batched, _name, lambda self, axis=None, _f=getattr(np, _name), **kw: RULES[_f](
-        self, **({} if axis is None else {"axis": axis}), **kw))  # fmt: skip
 
 
 def _partition(function: Any) -> Callable[..., Any]:
@@ -1056,3 +1052,8 @@ Batched.repeat = _method(_repeat)  # type: ignore[attr-defined]
 Batched.clip = _method(_clip)  # type: ignore[attr-defined]
 Batched.diagonal = _method(_diagonal)  # type: ignore[attr-defined]
 Batched.dot = _method(_dot)  # type: ignore[attr-defined]
+for _name in (
+    "sum", "prod", "mean", "max", "min", "std", "var", "any", "all", "argmax", "argmin", "cumsum",
+    "cumprod", "argsort",
+):  # fmt: skip
+    setattr(Batched, _name, _method(RULES[getattr(np, _name)]))

@@ -122,7 +122,7 @@ def _stacked(op: Any, results: Sequence[Any], counts: list[int], levels: tuple[i
     return Batched(stacked.reshape((*counts, *shape)), levels)
 
 
-# -- levels ---------------------------------------------------------------------------------------
+# -- levels --------------------------------------------------------------------------------------
 @contextmanager
 def mapping(size: int, randomness: str = "error") -> Iterator[int]:
     """A new level while the block runs; gives its number."""
@@ -235,7 +235,8 @@ def _check_inputs(leaves: list[Any], dims: list[Any]) -> tuple[list[Any], list[A
                 leaf = tensor(leaf)
             if not isinstance(leaf, Tensor):
                 raise ValueError(
-                    f"vmap: in_dims maps over an argument of type {type(leaf).__name__} ({leaf!r}): "
+                    f"vmap: in_dims maps over an argument of type {type(leaf).__name__} "
+                    f"({leaf!r}): "
                     "only tensors and arrays can be mapped; say None for it in in_dims"
                 )
             if not leaf.shape:

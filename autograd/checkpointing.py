@@ -10,13 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+from numpy import ndarray
+
 from . import sampling
 from .batched import ACTIVE
 from .modes import is_grad_enabled
-from .records import CHECKPOINT, FIRST, NUMBER, OUTPUT, next_number, pick_record
-from .scopes import recording
+from .records import CHECKPOINT, FIRST, NUMBER, OP, next_number, pick_record
+from .scopes import INPUTS, recording
 from .tensor import Tensor, make
 from .trees import flatten, unflatten
+from .values import PLAIN, shape_of
 
 __all__ = ["checkpoint"]
 
@@ -73,8 +77,8 @@ def checkpoint(
         {"recompute": run},
         None,
     ]
-    for outer in run.boundary.values():
-        record += (outer[OUTPUT], outer)
+    for outer, value in run.boundary.values():
+        record += (value, outer)
     for value in run.constants():  # kept so that a change in place is noticed
         record += (value, None)
     if len(fresh) == 1:
@@ -94,6 +98,7 @@ class _Run:
         "leaves",
         "recipe",
         "levels",
+        "inputs",
         "random",
         "outputs",
         "boundary",
@@ -107,42 +112,55 @@ class _Run:
             (x._value, x._record) if isinstance(x, Tensor) else _Plain(x) for x in leaves
         ]
         self.levels = ACTIVE.get()
-        self.random = _random_state() if preserve else None
+        self.inputs = INPUTS.get()
+        self.random = sampling.get_rng_state() if preserve else None
         self.outputs: list[int] = []
-        self.boundary: dict[int, list[Any]] = {}
+        self.boundary: dict[int, tuple[list[Any], Any]] = {}
 
     def constants(self) -> list[Any]:
         """The values of arguments that are off the tape."""
         return [x[0] for x in self.leaves if type(x) is tuple and x[1] is None]
 
     def __call__(self, _record: list[Any]) -> Any:
-        leaves = [make(*x) if type(x) is tuple else x.value for x in self.leaves]  # type: ignore[union-attr]
+        leaves = [x.value if isinstance(x, _Plain) else make(*x) for x in self.leaves]
         args, kwargs = unflatten(self.recipe, leaves)
-        token = ACTIVE.set(self.levels)
+        levels, inputs = ACTIVE.set(self.levels), INPUTS.set(self.inputs)
         now = None
         try:
             if self.random is not None:
-                now = _random_state()
-                _set_random_state(self.random)
+                now = sampling.get_rng_state()
+                sampling.set_rng_state(self.random)
             start = next_number()
             with recording():
                 outs, _ = flatten(self.function(*args, **kwargs))
         finally:
             if now is not None:
-                _set_random_state(now)
-            ACTIVE.reset(token)
-        found = [outs[i]._record if i < len(outs) else None for i in self.outputs]
-        records = [r for r in found if r is not None]
-        if (
-            len(records) != len(found)
-            or not _boundary(records, start).keys() <= self.boundary.keys()
-        ):
-            raise RuntimeError(
-                "checkpoint: when the function ran again for the backward pass it depended on other "
-                "tensors than the first time. It must do the same each time: pass what changes as "
-                "an argument."
-            )
+                sampling.set_rng_state(now)
+            INPUTS.reset(inputs)
+            ACTIVE.reset(levels)
+        found = [
+            outs[i]._record if i < len(outs) and isinstance(outs[i], Tensor) else None
+            for i in self.outputs
+        ]
+        self._compare(found, start)
         return tuple(found) if len(found) > 1 else found[0]
+
+    def _compare(self, found: list[Any], start: int) -> None:
+        """Raise unless the second run read what the first one did."""
+        seen = _boundary([r for r in found if r is not None], start)
+        if any(r is None for r in found) or not seen.keys() <= self.boundary.keys():
+            raise RuntimeError(
+                "checkpoint: when the function ran again for the backward pass it depended on "
+                "other tensors than the first time. It must do the same each time: pass what "
+                "changes as an argument."
+            )
+        for number, (record, value) in seen.items():
+            if not _same(value, self.boundary[number][1]):
+                raise RuntimeError(
+                    f"checkpoint: a tensor that the function uses (made by '{record[OP]}', shape "
+                    f"{shape_of(value)}) was changed in place before the backward pass, in which "
+                    "the function runs again. Compute the gradient before the change."
+                )
 
 
 class _Plain:
@@ -154,28 +172,34 @@ class _Plain:
         self.value = value
 
 
-def _boundary(records: list[Any], start: int) -> dict[int, list[Any]]:
-    """The records made before ``start`` that the given ones depend on directly."""
-    found: dict[int, list[Any]] = {}
+def _boundary(records: list[Any], start: int) -> dict[int, tuple[list[Any], Any]]:
+    """The records made before ``start`` that the given ones depend on directly, and the values
+    that were read of them."""
+    found: dict[int, tuple[list[Any], Any]] = {}
     seen: set[int] = set()
     stack = list(records)
     while stack:
         record = stack.pop()
-        number = record[NUMBER]
-        if number < start:
-            found[number] = record
-        elif number not in seen:
-            seen.add(number)
-            stack.extend(r for r in record[FIRST + 1 :: 2] if r is not None)
+        if record[NUMBER] in seen:
+            continue
+        seen.add(record[NUMBER])
+        for value, operand in zip(record[FIRST::2], record[FIRST + 1 :: 2], strict=True):
+            if operand is None:
+                continue
+            if operand[NUMBER] < start:
+                found[operand[NUMBER]] = (operand, value)
+            else:
+                stack.append(operand)
     return found
 
 
-def _random_state() -> Any:
-    get = getattr(sampling, "get_rng_state", None)
-    return None if get is None else get()
-
-
-def _set_random_state(state: Any) -> None:
-    set_state = getattr(sampling, "set_rng_state", None)
-    if set_state is not None:
-        set_state(state)
+def _same(a: Any, b: Any) -> bool:
+    """Whether two values read at different times are one (arrays: one memory, whose changes are
+    noticed elsewhere)."""
+    if a is b:
+        return True
+    if type(a) is not type(b):
+        return False
+    if type(a) is ndarray:
+        return a.shape == b.shape and np.may_share_memory(a, b)
+    return type(a) in PLAIN and bool(a == b or (a != a and b != b))

@@ -42,8 +42,8 @@ def functional_call(
     for given in dicts:
         if not isinstance(given, Mapping):
             raise TypeError(
-                "functional_call: parameters_and_buffers must be a dict from names to tensors (or a "
-                f"tuple of such dicts), not {type(given).__name__}"
+                "functional_call: parameters_and_buffers must be a dict from names to tensors (or "
+                f"a tuple of such dicts), not {type(given).__name__}"
             )
     places = _places(module)
     values: dict[str, Any] = {}

@@ -13,7 +13,7 @@ from .reverse import _own, walk
 from .scopes import Scope, recording
 from .tensor import Tensor, make, tensor
 from .trees import flatten, show, unflatten
-from .values import dtype_of, full_like_value
+from .values import full_like_value
 
 __all__ = ["grad", "hvp", "jvp", "linearize", "value_and_grad", "vjp"]
 
@@ -32,7 +32,8 @@ def chosen(argnums: Any, count: int, what: str) -> tuple[tuple[int, ...], bool]:
             ) from None
         if not -count <= i < count:
             raise ValueError(
-                f"{what}: argnums={i}, but the function was called with {count} positional arguments"
+                f"{what}: argnums={i}, but the function was called with {count} positional "
+                "arguments"
             )
         found.append(i % count)
     if len(set(found)) != len(found):
@@ -124,7 +125,7 @@ def _matching(given: Any, recipe: Any, own: Sequence[Tensor], what: str) -> list
 def value_and_grad(
     func: Callable[..., Any], argnums: int | tuple[int, ...] = 0, has_aux: bool = False
 ) -> Callable[..., Any]:
-    """A function that returns ``(f(x), ∂f/∂x)``: the value and the gradient, as JAX orders them.
+    """A function that returns ``(f(x), ∂f/∂x)``: the value, then the gradient, as JAX's does.
 
     ``func`` returns a 0-d tensor. ``argnums``: which positional arguments to differentiate by,
     each a tensor or a tree of them; the gradient is built like the argument (a tuple of
@@ -190,8 +191,8 @@ def _differentiate(
     if not isinstance(value, Tensor) or value.shape != ():
         what = f"shape {value.shape}" if isinstance(value, Tensor) else type(value).__name__
         raise RuntimeError(
-            f"{name}: the function must return a 0-d tensor, not {what}. Reduce it (.sum(), .mean()), "
-            "or use jacrev for all derivatives of several outputs."
+            f"{name}: the function must return a 0-d tensor, not {what}. Reduce it (.sum(), "
+            ".mean()), or use jacrev for all derivatives of several outputs."
         )
     record = value._record
     graph = record is not None and (
@@ -207,7 +208,7 @@ def _differentiate(
     return value, unflatten(recipe, found), scope.close(aux) if has_aux else None
 
 
-# -- products with the Jacobian -------------------------------------------------------------------
+# -- products with the Jacobian ------------------------------------------------------------------
 def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     """``(f(x), g ↦ Jᵀg)``: the output, and the function that pulls cotangents back.
 
@@ -332,6 +333,3 @@ def hvp(func: Callable[..., Any], primals: Any, tangents: Any) -> Any:
     slope = grad(func, argnums=tuple(range(len(xs))))
     _, product = jvp(slope, xs, ts)
     return product if several else product[0]
-
-
-_ = dtype_of
