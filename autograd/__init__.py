@@ -10,13 +10,12 @@ tensor(7.)
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
-from . import linalg
+from . import func, linalg
 from . import methods as _methods
-from . import func
 from .batching import vmap
-from .checking import *
 from .checkpointing import checkpoint
 from .creation import *
 from .drawing import graph
@@ -61,13 +60,32 @@ from .values import (
 
 __version__ = "0.1.0"
 
-_LAZY = frozenset({"losses", "nn", "optim"})
+if _TYPE_CHECKING:
+    from . import losses, nn, optim
+    from .checking import GradcheckError, KinkWarning, check_grads, gradcheck, gradgradcheck
+
+#: What is loaded when first asked for: the folders above the engine, and the module in which a
+#: function lies that most programs never call.
+_LATER = {
+    **dict.fromkeys(("losses", "nn", "optim")),
+    **dict.fromkeys(
+        ("GradcheckError", "KinkWarning", "check_grads", "gradcheck", "gradgradcheck"), "checking"
+    ),
+}
 
 
 def __getattr__(name: str) -> _Any:
-    """Load the folders above the engine when they are first asked for."""
-    if name in _LAZY:
-        import importlib
+    """Load what is loaded late."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
 
-        return importlib.import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    place = _LATER[name]
+    found = importlib.import_module(f"{__name__}.{place or name}")
+    if place is not None:
+        found = globals()[name] = getattr(found, name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})

@@ -79,7 +79,7 @@ def test_says_what_it_is(path):
 
 def public(module, prefix):
     """Functions and classes that a module shows and that are tapegrad's own."""
-    names = getattr(module, "__all__", None) or [n for n in vars(module) if not n.startswith("_")]
+    names = getattr(module, "__all__", None) or [n for n in dir(module) if not n.startswith("_")]
     for name in names:
         thing = getattr(module, name)
         if inspect.isclass(thing) or inspect.isfunction(thing):
@@ -157,7 +157,7 @@ def test_no_module_bears_a_public_name():
 def test_loading_every_module_replaces_nothing():
     code = (
         "import importlib, pkgutil, tapegrad as tg\n"
-        "before = {k: v for k, v in vars(tg).items() if callable(v)}\n"
+        "before = {k: getattr(tg, k) for k in dir(tg) if callable(getattr(tg, k))}\n"
         "for m in pkgutil.walk_packages(tg.__path__, 'tapegrad.'):\n"
         "    importlib.import_module(m.name)\n"
         "print([k for k, v in before.items() if vars(tg)[k] is not v])"
