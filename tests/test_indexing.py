@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+
 import tapegrad as tg
 from tapegrad.ops import indexing as ops
 

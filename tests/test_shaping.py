@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 import tapegrad as tg
 
 CASES = json.loads((Path(__file__).parent / "data" / "shaping.json").read_text(encoding="utf-8"))
