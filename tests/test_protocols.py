@@ -46,14 +46,57 @@ def slope_agrees(function, array):
     assert float((x.grad * direction).sum()) == pytest.approx(want, rel=1e-6, abs=1e-8)
 
 
-UNARY = """sin cos tan arctan sinh cosh tanh arcsinh exp exp2 expm1 negative positive absolute fabs
-square floor ceil trunc rint sign""".split()
-UNARY_POSITIVE = "sqrt log log2 log10 log1p reciprocal".split()
-BINARY = """add subtract multiply divide true_divide maximum minimum hypot arctan2 logaddexp
-fmod remainder floor_divide""".split()
-TESTS = "isnan isinf isfinite logical_not".split()
-COMPARISONS = """equal not_equal less less_equal greater greater_equal logical_and logical_or
-logical_xor""".split()
+UNARY = [
+    "sin",
+    "cos",
+    "tan",
+    "arctan",
+    "sinh",
+    "cosh",
+    "tanh",
+    "arcsinh",
+    "exp",
+    "exp2",
+    "expm1",
+    "negative",
+    "positive",
+    "absolute",
+    "fabs",
+    "square",
+    "floor",
+    "ceil",
+    "trunc",
+    "rint",
+    "sign",
+]
+UNARY_POSITIVE = ["sqrt", "log", "log2", "log10", "log1p", "reciprocal"]
+BINARY = [
+    "add",
+    "subtract",
+    "multiply",
+    "divide",
+    "true_divide",
+    "maximum",
+    "minimum",
+    "hypot",
+    "arctan2",
+    "logaddexp",
+    "fmod",
+    "remainder",
+    "floor_divide",
+]
+TESTS = ["isnan", "isinf", "isfinite", "logical_not"]
+COMPARISONS = [
+    "equal",
+    "not_equal",
+    "less",
+    "less_equal",
+    "greater",
+    "greater_equal",
+    "logical_and",
+    "logical_or",
+    "logical_xor",
+]
 
 
 @pytest.mark.parametrize("name", UNARY + UNARY_POSITIVE)
@@ -106,7 +149,7 @@ def test_operators_with_arrays_on_the_left():
         np.float32(2) - x,
     ):
         assert isinstance(y, tg.Tensor) and y.requires_grad
-    assert (x > X).dtype == np.bool_ and isinstance(X <= x, tg.Tensor)
+    assert (x > X).dtype == np.bool_ and isinstance(x >= X, tg.Tensor)
 
 
 def test_ufunc_methods():
@@ -134,7 +177,7 @@ def test_unknown_ufuncs_never_cut():
     same((fraction, exponent), np.frexp(X))
     with tg.no_grad():
         same(np.cbrt(on_tape(X)), np.cbrt(X))
-    with pytest.raises(TypeError, match="dtype|no derivative"):
+    with pytest.raises(TypeError, match=r"dtype|no derivative"):
         np.add(on_tape(X), X, where=X > 0)
 
 
@@ -297,7 +340,7 @@ def test_sequences():
         with pytest.raises(TypeError, match="0-d"):
             use(tg.tensor(1.0))
     with pytest.raises(RuntimeError, match="contain"):
-        "a" in x
+        assert "a" in x
     assert x.tolist() == X.tolist() and tg.tensor(1.5).tolist() == 1.5
     assert np.stack(list(x)).shape == (2, 3)
 
@@ -377,7 +420,7 @@ def test_copies_of_tensors_that_hold_themselves():
 def test_only_leaves_can_be_copied():
     y = on_tape(X) * 2
     for use in (copy.copy, copy.deepcopy, pickle.dumps):
-        with pytest.raises(RuntimeError, match="only leaves.*'mul'.*detach"):
+        with pytest.raises(RuntimeError, match=r"only leaves.*'mul'.*detach"):
             use(y)
     shallow = copy.copy(on_tape(X))
     assert shallow.requires_grad and shallow.tolist() == X.tolist()
