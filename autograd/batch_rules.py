@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
+from . import methods as _methods  # noqa: F401  (every primitive is there once it is loaded)
 from .batched import Batched, NoStaticShape, full_levels, levels_of, sizes_of, take
 from .ops import indexing
 from .ops.engine import check_holds
