@@ -150,7 +150,7 @@ class Problem:
 
     def descend(
         self,
-        ys: list[Tensor],
+        ys: Sequence[Any],
         leaves: list[Tensor],
         cotangents: Sequence[ndarray],
         directions: Sequence[Sequence[ndarray]],
@@ -161,7 +161,7 @@ class Problem:
         None where it is constant.
         """
         with enable_grad():
-            total: Tensor | None = None
+            total: Any = None
             for y, c in zip(ys, cotangents):
                 if y._record is not None:
                     term = (y * _as_tensor(c)).sum()
@@ -173,7 +173,7 @@ class Problem:
                 if mode == "fwd":
                     (total,) = push_forward([total], leaves, ts, True)
                     continue
-                gradients = grad(total, leaves, create_graph=True, allow_unused=True)
+                gradients: Any = grad(total, leaves, create_graph=True, allow_unused=True)
                 total = None
                 for g, t in zip(gradients, ts):
                     if g is not None:

@@ -63,17 +63,55 @@ class _Probe:
 class _Way:
     """One way of computing the analytic slopes: which measured rows, and how."""
 
+    def __init__(self, label: str, rows: ndarray) -> None:
+        self.label, self.rows = label, rows
+
+    def along(self, probe: _Probe) -> ndarray:
+        """The slopes along a probe."""
+        raise NotImplementedError
+
+    def infinite(self, probe: _Probe) -> ndarray:
+        """Which rows belong to a slope that is infinite elsewhere: a tangent or cotangent of zero
+        then gives 0 · inf, NaN by the chain rule, which says nothing about the rule."""
+        raise NotImplementedError
+
+
+class _Pushed(_Way):
+    """Forward mode: tangents pushed along a recorded graph."""
+
     def __init__(
         self,
         label: str,
         rows: ndarray,
-        along: Callable[[_Probe], ndarray],
-        infinite: Callable[[_Probe], Any] | None = None,
+        problem: Problem,
+        ys: list[Tensor],
+        leaves: list[Tensor],
+        everywhere: list[ndarray],
     ) -> None:
-        self.label, self.rows, self.along = label, rows, along
-        # Which rows belong to a slope that is infinite elsewhere: a tangent or cotangent of zero
-        # then gives 0 · inf, NaN by the chain rule, which says nothing about the rule.
-        self.infinite = infinite or (lambda probe: False)
+        super().__init__(label, rows)
+        self.problem, self.ys, self.leaves, self.everywhere = problem, ys, leaves, everywhere
+
+    def along(self, probe: _Probe) -> ndarray:
+        return self.problem.push(self.ys, self.leaves, probe.direction)
+
+    def infinite(self, probe: _Probe) -> ndarray:
+        return np.isinf(self.problem.push(self.ys, self.leaves, self.everywhere))
+
+
+class _Pulled(_Way):
+    """Reverse mode: a gradient for each row, and one of all rows together."""
+
+    def __init__(
+        self, label: str, rows: ndarray, jacobian: list[list[ndarray]], together: list[ndarray]
+    ) -> None:
+        super().__init__(label, rows)
+        self.jacobian, self.together = jacobian, together
+
+    def along(self, probe: _Probe) -> ndarray:
+        return _products(self.jacobian, probe)
+
+    def infinite(self, probe: _Probe) -> ndarray:
+        return np.isinf(_products([self.together], probe))
 
 
 class _Checker:
@@ -151,34 +189,17 @@ class _Checker:
         with enable_grad():
             leaves = problem.leaves()
             ys = problem.run(leaves)
-        ways = []
+        gradient = problem.pull(ys, leaves, self.cotangents)
+        ways: list[_Way] = []
         for mode in modes:
             if mode == "fwd":
-                everywhere = self.probes("joint")[0].direction
-                ways.append(
-                    _Way(
-                        "fwd",
-                        every,
-                        lambda p: problem.push(ys, leaves, p.direction),
-                        lambda p, v=everywhere: np.isinf(problem.push(ys, leaves, v)),
-                    )
-                )
+                line = [s * self._random(s.shape) for s in self.scales]
+                ways.append(_Pushed("fwd", every, problem, ys, leaves, line))
             elif self.each_output:
                 jacobian = [problem.pull(ys, leaves, c) for c in self._unit_cotangents()]
-                ways.append(
-                    _Way(
-                        "rev",
-                        every,
-                        lambda p, j=jacobian: _products(j, p),
-                        lambda p: np.isinf(
-                            _products([problem.pull(ys, leaves, self.cotangents)], p)
-                        ),
-                    )
-                )
+                ways.append(_Pulled("rev", every, jacobian, gradient))
             else:
-                gradient = [problem.pull(ys, leaves, self.cotangents)]
-                row = np.array([self.size])
-                ways.append(_Way("rev", row, lambda p, g=gradient: _products(g, p)))
+                ways.append(_Pulled("rev", np.array([self.size]), [gradient], gradient))
 
         def with_sum(values: ndarray) -> ndarray:
             return np.append(values, np.dot(weights, values))
@@ -214,7 +235,7 @@ class _Checker:
                 (top,) = tower(problem.leaves(values), base)
             return np.array([float(top._value)])
 
-        ways = []
+        ways: list[_Way] = []
         row = np.array([0])
         for under in modes:
             with enable_grad():
@@ -223,16 +244,10 @@ class _Checker:
             for mode in modes:
                 label = " over ".join([mode, *[under] * below])
                 if mode == "fwd":
-                    ways.append(
-                        _Way(
-                            label,
-                            row,
-                            lambda p, t=tops, x=leaves: problem.push(t, x, p.direction),
-                        )
-                    )
+                    ways.append(_Pushed(label, row, problem, tops, leaves, directions[0]))
                 else:
-                    gradient = [problem.pull(tops, leaves, [np.array(1.0)])]
-                    ways.append(_Way(label, row, lambda p, g=gradient: _products(g, p)))
+                    gradient = problem.pull(tops, leaves, [np.array(1.0)])
+                    ways.append(_Pulled(label, row, [gradient], gradient))
         return measured, ways
 
     # -- comparing --------------------------------------------------------------------------------

@@ -277,6 +277,21 @@ def test_check_grad_dtypes(planted):
         tg.gradcheck(widening, x, check_grad_dtypes=True)
 
 
+def test_batched_derivatives(planted):
+    x = tg.tensor(X, requires_grad=True)
+    f = lambda x: tg.softmax(x @ x.T, dim=-1) * x.sum()
+    assert tg.gradcheck(f, x, check_batched_grad=True, check_batched_forward_grad=True)
+    assert tg.gradgradcheck(f, x, check_batched_grad=True)
+
+    # Right for arrays, wrong for the duck arrays that stand for a batch of them.
+    double = planted(
+        lambda x: x * 2.0, transpose=lambda g, x: g * (2.0 if isinstance(g, np.ndarray) else 3.0)
+    )
+    assert tg.gradcheck(double, x)
+    with pytest.raises(tg.GradcheckError, match="vmap"):
+        tg.gradcheck(double, x, check_batched_grad=True)
+
+
 def test_refusals():
     x = tg.tensor([1.0, 2.0])
     with pytest.raises(ValueError, match="requires_grad=True"):
