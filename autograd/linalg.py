@@ -120,8 +120,8 @@ def matrix_norm(
 ) -> Any:
     """A norm of the matrices in two dimensions.
 
-    ``ord``: "fro" √(Σ a²), "nuc" Σ s, inf max_i Σ_j |a_ij|, -inf the min, 1 max_j Σ_i |a_ij|, -1 the
-    min, 2 max s, -2 min s, with s the singular values. Ties share the gradient evenly.
+    ``ord``: "fro" √(Σ a²), "nuc" Σ s, inf max_i Σ_j |a_ij|, -inf the min, 1 max_j Σ_i |a_ij|, -1
+    the min, 2 max s, -2 min s, with s the singular values. Ties share the gradient evenly.
 
     >>> import tapegrad as tg
     >>> tg.linalg.matrix_norm(tg.tensor([[1.0, -2.0], [3.0, 4.0]]), 1)
@@ -334,9 +334,10 @@ def matrix_rank(
     atol: float | None = None,
     rtol: float | None = None,
 ) -> Any:
-    """The rank: how many singular values exceed max(atol, rtol · largest). An integer, off the tape.
+    """The rank: how many singular values exceed max(atol, rtol · largest).
 
-    ``tol`` is an ``atol`` with no ``rtol``; the defaults are those of :func:`pinv`.
+    An integer, off the tape. ``tol`` is an ``atol`` with no ``rtol``; the defaults are those of
+    :func:`pinv`.
 
     >>> import tapegrad as tg
     >>> tg.linalg.matrix_rank(tg.tensor([[1.0, 2.0], [2.0, 4.0]]))

@@ -345,8 +345,8 @@ def _contracted(a: Any, b: Any, left: list[int], right: list[int], what: str) ->
     sa, sb = shape_of(a), shape_of(b)
     if [sa[i] for i in left] != [sb[j] for j in right]:
         raise ShapeError(
-            f"{what}: the dimensions {left} of shape {sa} do not have the lengths of the dimensions "
-            f"{right} of shape {sb}"
+            f"{what}: the dimensions {left} of shape {sa} do not have the lengths of the "
+            f"dimensions {right} of shape {sb}"
         )
     rest_a = [i for i in range(len(sa)) if i not in left]
     rest_b = [j for j in range(len(sb)) if j not in right]

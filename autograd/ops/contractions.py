@@ -29,6 +29,15 @@ def split(subscripts: str) -> tuple[list[str], str]:
 def _einsum(*operands: Any, subscripts: str) -> Any:
     if any(type(x) not in PLAIN for x in operands):
         return np.einsum(subscripts, *operands, optimize=len(operands) > 1)
+    if len(operands) == 2:
+        plan = _plan(subscripts, shape_of(operands[0]), shape_of(operands[1]))
+        if plan is not None:
+            axes_a, shape_a, axes_b, shape_b, shape, axes = plan
+            product = np.matmul(
+                np.transpose(operands[0], axes_a).reshape(shape_a),
+                np.transpose(operands[1], axes_b).reshape(shape_b),
+            )
+            return np.transpose(product.reshape(shape), axes)
     terms, out = split(subscripts)
     lengths: dict[str, int] = {}
     for term, x in zip(terms, operands, strict=True):
@@ -43,9 +52,6 @@ def _einsum(*operands: Any, subscripts: str) -> Any:
                 lengths[letter] = n
     parts = [_simple(term, np.asarray(x), lengths) for term, x in zip(terms, operands, strict=True)]
     while len(parts) > 1:
-        if len(parts) == 2:
-            parts = [_pair(*parts, set(out))]
-            break
         parts = _contract_in_order(parts, out)
     term, x = parts[0]
     x = _summed(term, x, set(out))
@@ -74,6 +80,33 @@ def _simple(term: str, x: ndarray, lengths: dict[str, int]) -> tuple[str, ndarra
         x = x.reshape([n for i, n in enumerate(x.shape) if i not in stretched])
         term = "".join(c for i, c in enumerate(term) if i not in stretched)
     return term, x
+
+
+@functools.lru_cache(maxsize=4096)
+def _plan(subscripts: str, sa: tuple[int, ...], sb: tuple[int, ...]) -> Any:
+    """How two operands become one matrix product, where that is all there is to it; else None."""
+    (ta, tb), out = split(subscripts)
+    size = dict(zip(ta, sa, strict=True))
+    plain = len(set(ta)) == len(ta) and len(set(tb)) == len(tb)
+    if not plain or any(size.get(c, n) != n for c, n in zip(tb, sb, strict=True)):
+        return None
+    size |= dict(zip(tb, sb, strict=True))
+    inner = [c for c in ta if c in tb and c not in out]
+    if not inner or any(c not in out and c not in inner for c in ta + tb):
+        return None
+    both = [c for c in ta if c in tb and c in out]
+    only_a, only_b = [c for c in ta if c not in tb], [c for c in tb if c not in ta]
+    n, k, m = (math.prod(size[c] for c in group) for group in (only_a, inner, only_b))
+    batch = [size[c] for c in both]
+    order = both + only_a + only_b
+    return (
+        [ta.index(c) for c in both + only_a + inner],
+        (*batch, n, k),
+        [tb.index(c) for c in both + inner + only_b],
+        (*batch, k, m),
+        [size[c] for c in order],
+        [order.index(c) for c in out],
+    )
 
 
 def _summed(term: str, x: ndarray, wanted: set[str]) -> ndarray:
@@ -125,12 +158,14 @@ def _contract_in_order(parts: list[tuple[str, ndarray]], out: str) -> list[tuple
 @functools.lru_cache(maxsize=4096)
 def _cheapest(key: str, shapes: tuple[tuple[int, ...], ...]) -> tuple[int, int]:
     """The two operands to contract next: first of the order that NumPy finds best."""
-    terms, out = split(key)
+    terms, _ = split(key)
+    if len(terms) == 2:
+        return 0, 1
     dummies = [np.broadcast_to(np.float32(0), s) for s in shapes]
     how = "optimal" if len(terms) <= 5 else "greedy"
     step = np.einsum_path(key, *dummies, optimize=(how, 2**62))[0][1]
     # A step over more than two means that no pair is better than another.
-    return (step[0], step[1]) if len(terms) > 2 else (0, 1)
+    return step[0], step[1]
 
 
 # -- the derivative: einsums again --------------------------------------------------------------

@@ -325,13 +325,13 @@ def _svd_rest(x: Any) -> Any:
 svd_rest = _without_gradient(
     "svd_rest",
     _svd_rest,
-    "linalg.svd(full_matrices=True): the singular vectors beyond the first min(m, n) are any basis of "
-    "the rest, so that U (if m > n) or Vh (if m < n) has no gradient. Use full_matrices=False, or "
-    "detach() it.",
+    "linalg.svd(full_matrices=True): the singular vectors beyond the first min(m, n) are any "
+    "basis of the rest, so that U (if m > n) or Vh (if m < n) has no gradient. Use "
+    "full_matrices=False, or detach() it.",
 )
 qr_rest = _without_gradient(
     "qr_rest",
     lambda x: np.linalg.qr(x, mode="complete")[0][..., shape_of(x)[-1] :].copy(),
-    "linalg.qr(mode='complete'): the columns of Q beyond the first n are any basis of the rest, so that "
-    "Q has no gradient when m > n. Use mode='reduced', or detach() it.",
+    "linalg.qr(mode='complete'): the columns of Q beyond the first n are any basis of the rest, so "
+    "that Q has no gradient when m > n. Use mode='reduced', or detach() it.",
 )

@@ -22,7 +22,10 @@ from .shaping import reshape
 
 
 class LinAlgError(np.linalg.LinAlgError, RuntimeError):
-    """A matrix that has no answer: singular, or not positive definite (a RuntimeError as in torch)."""
+    """A matrix without an answer: singular, or not positive definite.
+
+    A RuntimeError as torch's, and NumPy's LinAlgError.
+    """
 
 
 def check_square(x: Any) -> None:
@@ -46,7 +49,7 @@ def one_per_matrix(g: Any) -> Any:
 
 
 def _finite(x: ndarray) -> tuple[ndarray, ndarray]:
-    """The matrices with those replaced by the identity that LAPACK would choke on; which are good."""
+    """The matrices, with the identity for those that LAPACK would choke on; and which are good."""
     good = np.isfinite(x).all(axis=(-2, -1), keepdims=True)
     return np.where(good, x, np.eye(x.shape[-1], dtype=x.dtype)), good
 
@@ -98,7 +101,7 @@ def _solve(a: Any, b: Any) -> Any:
         raise _singular(error, "tg.linalg.lstsq") from None
 
 
-solve = general(
+solve: Any = general(
     "solve",
     _solve,
     lambda g, y, a, _b: -matmul(solve(swap(a), g), swap(y)),
@@ -163,7 +166,8 @@ def _cofactors(x: Any, *directions: Any) -> Any:
     With x = U diag(s) Vᵀ, det(x + X) = ± det(diag(s) + Uᵀ X V), and at a diagonal matrix the
     q-linear form of the determinant is
 
-        Σ over distinct i1..iq of (Π of the other s) · Σ over permutations σ of sign(σ) Π X_a[i_a, i_σ(a)]
+        Σ over distinct i1..iq of (Π of the other s) ·
+            Σ over permutations σ of sign(σ) · Π_a X_a[i_a, i_σ(a)]
 
     which is read off here for its last argument. Nothing is divided by a small s.
     """
@@ -236,7 +240,7 @@ def _cofactors_pull(i: int, g: Any, _y: Any, x: Any, *directions: Any) -> Any:
     return cofactors(x, *directions, g)
 
 
-cofactors = general(
+cofactors: Any = general(
     "cofactors",
     _cofactors,
     indexed=_cofactors_pull,
@@ -320,8 +324,9 @@ pinv = general(
         Sample(B32, **_CUT),
         Sample(np.stack([B32.T, B32[::-1].T]), **_CUT),
     ],
-    doc="""The Moore-Penrose pseudo-inverse; singular values up to max(atol, rtol · largest) count as 0.
+    doc="""The Moore-Penrose pseudo-inverse.
 
+    Singular values up to max(atol, rtol · largest) count as 0.
     dP = -P dA P + P Pᵀ dAᵀ (1 - A P) + (1 - P A) dAᵀ Pᵀ P (Golub and Pereyra, 1973), which holds
     while the rank does not change.
     """,

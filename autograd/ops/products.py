@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from ..primitive import Sample, bilinear
+from ..primitive import Sample, ShapeError, bilinear
 from ..values import settle, shape_of
-from .shaping import M23, M234, permute, reshape
+from .shaping import M23, M234, permute, reshape, sum_to
 
 
 def swap(x: Any) -> Any:
@@ -30,6 +30,12 @@ def _matmul(a: Any, b: Any) -> Any:
     except ValueError as error:
         raise ValueError(_misfit(shape_of(a), shape_of(b), str(error))) from None
     return y if type(y) is ndarray else settle(y)
+
+
+def _refuse_scalars(a: Any, b: Any) -> Any:
+    # Two Python floats come here straight from the recorder, which adds no name to the message.
+    name = "matmul: " if type(a) is float else ""
+    raise ShapeError(name + _misfit((), (), ""))
 
 
 def _misfit(a: tuple[int, ...], b: tuple[int, ...], otherwise: str) -> str:
@@ -67,16 +73,17 @@ def _left(g: Any, _a: Any, b: Any) -> Any:
         sg = (*sg[:-1], 1, sg[-1])
         g = reshape(g, shape=sg)
     kept, summed = _batch(sa[:-2], sg[:-2])
-    if summed:
-        # Sum over the dimensions that stretched a inside the product: a longer inner dimension
-        # costs nothing, a batch of products that are then added costs their memory.
+    rows, inner, columns = sg[-2], sb[-2], sg[-1]
+    if summed and rows * inner > columns * (rows + inner):
+        # Sum over the dimensions that stretched a inside the product, as a longer inner dimension:
+        # copies of g and b in another order, but no batch of products that are then added.
         n = len(sg) - 2
         b = reshape(b, shape=(*[1] * (n + 2 - len(sb)), *sb))
         g = _group(g, [*kept, n], [*summed, n + 1])
         b = swap(_group(b, [*kept, n], [*summed, n + 1]))
     else:
         b = swap(b)
-    return _in_shape(matmul(g, b), sa)
+    return _collect(matmul(g, b), sa)
 
 
 def _right(g: Any, a: Any, _b: Any) -> Any:
@@ -93,14 +100,16 @@ def _right(g: Any, a: Any, _b: Any) -> Any:
         g = reshape(g, shape=sg)
         a, sa = reshape(a, shape=(1, *sa)), (1, *sa)
     kept, summed = _batch(sb[:-2], sg[:-2])
-    if summed:
+    rows, inner, columns = sg[-2], sa[-1], sg[-1]
+    in_order = not kept or not summed or max(kept) < min(summed)  # then nothing is copied
+    if summed and (in_order or inner * columns > rows * (inner + columns)):
         n = len(sg) - 2
         a = reshape(a, shape=(*[1] * (n + 2 - len(sa)), *sa))
         a = swap(_rows(a, kept, [*summed, n], n + 1))
         g = _rows(g, kept, [*summed, n], n + 1)
     else:
         a = swap(a)
-    return _in_shape(matmul(a, g), sb)
+    return _collect(matmul(a, g), sb)
 
 
 def _batch(own: tuple[int, ...], full: tuple[int, ...]) -> tuple[list[int], list[int]]:
@@ -129,6 +138,15 @@ def _permuted(x: Any, axes: list[int]) -> Any:
     return x if axes == sorted(axes) else permute(x, axes=tuple(axes))
 
 
+def _collect(product: Any, shape: tuple[int, ...]) -> Any:
+    """A product in the operand's shape, summed over the batch dimensions that are left."""
+    found = shape_of(product)
+    if math.prod(found) != math.prod(shape):
+        padded = (*[1] * (len(found) - len(shape)), *shape[:-2], *found[-2:])
+        product = sum_to(product, shape=padded[-len(found) :])
+    return _in_shape(product, shape)
+
+
 def _in_shape(x: Any, shape: tuple[int, ...]) -> Any:
     return x if shape_of(x) == shape else reshape(x, shape=shape)
 
@@ -140,6 +158,7 @@ matmul = bilinear(
     _matmul,
     _left,
     _right,
+    scalar=_refuse_scalars,
     elementwise=True,  # the lean recorder for two operands; nothing is broadcast by it
     samples=[
         Sample(M23, M23.T.copy()),
