@@ -394,3 +394,34 @@ def test_kinds_differ_in_outline_and_not_only_in_colour():
     }
     outlines = [frozenset(v) for v in looks.values()]
     assert len(set(outlines)) == len(outlines) >= 3
+
+
+def test_a_checkpoint_is_one_node_and_gradients_pass_it():
+    w = tg.tensor([1.0, 2.0], requires_grad=True)
+    a, b = tg.checkpoint(lambda v: (v * 2, tg.sin(v)), w)
+    picture = tg.graph((a * b).sum(), values=True, grads=True)
+    assert [n.kind for n in picture.nodes].count("checkpoint") == 1
+    assert by_name(picture)["w"].grad == "[2.764, 0.154]"
+    assert by_name(picture)["a"].grad == "[0.8415, 0.9093]"
+
+
+def test_inside_vmap():
+    seen = []
+
+    def square(v):
+        y = (v * v).sum()
+        seen.append(tg.graph(y, values=True, grads=True))
+        return y
+
+    tg.vmap(square)(tg.ones(3, 2, requires_grad=True))
+    assert seen and all(n.shape in ((2,), ()) for n in seen[0].nodes if n.op == "mul")
+    assert "digraph" in seen[0].dot
+
+
+def test_a_long_reach_is_a_repeated_box(draws):
+    y = x = tg.tensor(1.0, requires_grad=True)
+    for _ in range(150):
+        y = y * x
+    picture = tg.graph(y)
+    assert picture.dot.count('class="reference"') > 100
+    assert picture.svg()

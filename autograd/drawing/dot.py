@@ -20,7 +20,7 @@ _FONT = "Helvetica,Arial,sans-serif"
 _INK, _GREY = "#1a1a1a", "#808080"
 _SIZE = 11.0  # points
 _FAR, _NEAR = 12, 3  # columns
-_LONG = 34  # characters in a line of a label; the whole text is in the tooltip
+_LONG = 42  # characters in a line of a label; the whole text is in the tooltip
 
 _LOOKS = {
     "leaf": 'shape=box, fillcolor="#d6e9f8", color="#0072b2", penwidth=1.5',
@@ -36,14 +36,16 @@ _OUTPUT = 'peripheries=2, margin="0.15,0.07", fillcolor="#ffe7bf", color="#b35c0
 _SIGNS = {"sub": "−", "div": "÷", "pow": "^", "matmul": "@"}
 
 
-def dot_source(reading: Reading, direction: str, caption: str, background: str) -> str:
-    """The whole graph in DOT."""
+def dot_source(
+    reading: Reading, direction: str, caption: str, background: str, fine: bool = False
+) -> str:
+    """The whole graph in DOT; ``fine`` asks for many pixels per inch."""
     gap = "nodesep=0.18, ranksep=0.32" if direction == "LR" else "nodesep=0.25, ranksep=0.3"
     lines = [
         "digraph tapegrad {",
         f"  graph [rankdir={direction}, bgcolor={quoted(background)}, {gap}, pad=0.1, "
         f'fontname="{_FONT}", fontsize=9, fontcolor="{_GREY}", labelloc=b, '
-        f"label={quoted(caption)}, tooltip={quoted(caption)}]",
+        f"label={quoted(caption)}, tooltip={quoted(caption)}{', dpi=192' if fine else ''}]",
         f'  node [fontname="{_FONT}", fontsize={_SIZE:g}, fontcolor="{_INK}", style=filled, '
         'height=0.3, width=0.3, margin="0.11,0.06"]',
         f'  edge [fontname="{_FONT}", fontsize=8.5, fontcolor="{_GREY}", color="{_GREY}", '
@@ -180,7 +182,7 @@ def _tip(edge: Edge, target: Node) -> str:
     """The attributes of an arrow: a sign at the second operand where the order matters."""
     sign = _SIGNS.get(target.op or "") if edge.position == 1 else None
     return (
-        f"headlabel={quoted(sign)}, labeldistance=1.4, labelangle=-32, fontsize=12" if sign else ""
+        f"headlabel={quoted(sign)}, labeldistance=1.6, labelangle=-40, fontsize=12" if sign else ""
     )
 
 

@@ -19,6 +19,8 @@ from .naming import Names, _is_module, arguments_of
 from .reading import Edge, Node, Reading, read
 
 _DOT_SUFFIXES = (".dot", ".gv")
+_PIXELS = frozenset({".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff"})
+_LONG_SOURCE = 100_000  # characters; more is of no use on a screen
 
 
 class Graph:
@@ -66,9 +68,9 @@ class Graph:
         """The graph in Graphviz's DOT language."""
         return self._source("transparent")
 
-    def _source(self, background: str) -> str:
+    def _source(self, background: str, fine: bool = False) -> str:
         caption = "\n".join([self._counts(), *self.notes])
-        return dot_source(self._reading, self._direction, caption, background)
+        return dot_source(self._reading, self._direction, caption, background, fine)
 
     def svg(self) -> str:
         """The picture as an SVG element.
@@ -104,7 +106,7 @@ class Graph:
         elif suffix == ".svg":
             data = b'<?xml version="1.0" encoding="UTF-8"?>\n' + self.svg().encode()
         else:
-            data = render(self._source("white"), suffix[1:])
+            data = render(self._source("white", suffix in _PIXELS), suffix[1:])
         return write_atomically(target, data)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
@@ -114,7 +116,12 @@ class Graph:
         except Exception as error:  # showing a thing must never fail
             reason = str(error) if isinstance(error, RendererMissing) else f"no picture: {error}"
             try:
-                return {"text/plain": f"{self!r}\n{_sentence(reason)}\n\n{self.dot}"}
+                source = self.dot
+                if len(source) > _LONG_SOURCE:
+                    source = (
+                        "Its source for Graphviz is long: save() it to a file that ends in .dot."
+                    )
+                return {"text/plain": f"{self!r}\n{_sentence(reason)}\n\n{source}"}
             except Exception as another:
                 return {"text/plain": f"<Graph that cannot be shown: {another!r}>"}
 

@@ -1,0 +1,54 @@
+"""The notebooks' code runs and arrives at the numbers that their text names.
+
+Here cells run as plain Python, quickly; ``tools/run_notebooks.py`` runs them in a kernel.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
+ALL = sorted(FOLDER.glob("*.ipynb"))
+
+
+def code_of(name):
+    notebook = json.loads((FOLDER / name).read_text(encoding="utf-8"))
+    return ["".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "code"]
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda p: p.stem)
+def test_what_is_stored_is_whole_and_small(path):
+    text = path.read_text(encoding="utf-8")
+    assert len(text) < 300_000
+    cells = [c for c in json.loads(text)["cells"] if c["cell_type"] == "code"]
+    assert [c["execution_count"] for c in cells] == list(range(1, len(cells) + 1))
+    outputs = [o for c in cells for o in c["outputs"]]
+    assert outputs and all(o["output_type"] != "error" for o in outputs)
+    assert all(o.get("name") != "stderr" for o in outputs)
+    for cell in cells:
+        if "tg.graph(" in "".join(cell["source"]):
+            assert any("image/svg+xml" in o.get("data", {}) for o in cell["outputs"])
+
+
+def test_the_tape(capsys):
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    pyplot.switch_backend("Agg")
+    found = {}
+    steps = []
+    for source in code_of("01_the_tape.ipynb"):
+        exec(source, found)
+        if "x" in found:
+            steps.append(found["x"].grad)
+    pyplot.close("all")
+    assert steps[1].item() == 7.0
+    assert [found[name].item() for name in ("second", "third")] == [12.0, 6.0]
+    assert found["gradient"][min(found["gradient"])] == 7.0
+    assert found["row"].grad.tolist() == [5.0, 7.0, 9.0]
+    assert found["p"].item() == pytest.approx(0.377541, abs=1e-6)
+    assert found["W"].grad.tolist() == pytest.approx([0.377541, 0.755081], abs=1e-6)
+    assert found["W"].tolist() == pytest.approx([0.462246, -0.575508], abs=1e-6)
+    assert found["accuracy"] > 0.97 and found["losses"][-1] < 0.1
+    printed = capsys.readouterr().out
+    assert "loss = 0.474077" in printed and "retain_graph=True" in printed
+    assert printed.count(" ok\n") == 8
