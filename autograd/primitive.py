@@ -455,6 +455,32 @@ def _generic(op: Primitive) -> Callable[..., Any]:
     return function
 
 
+def _linear(op: Primitive) -> Callable[..., Any]:
+    """The function of a linear primitive of one operand, with the common case spelled out."""
+
+    def function(*args: Any, **params: Any) -> Any:
+        if len(args) == 1 and type(args[0]) is Tensor and _current() is None:
+            input = args[0]
+            v = input._value
+            if type(v) is ndarray and op.promotes is None:
+                try:
+                    y = op.forward(v, **params)
+                except Exception:
+                    return apply(op, args, params)  # which says what is wrong
+                if type(y) is not ndarray or not y.ndim:
+                    y = settle(y)
+                record = input._record
+                if record is not None:
+                    record = [next_number(), op, y, params or None, None, v, record]
+                out = make(y, record)
+                if op.view and _shares_memory(op, params, y, v):
+                    view_of(input, out, op, params)
+                return out
+        return apply(op, args, params)
+
+    return function
+
+
 def _unary(op: Primitive) -> Callable[..., Any]:
     """The function of an elementwise primitive of one operand, with the common case spelled out."""
     forward, scalar_forward = op.forward, op.scalar
@@ -665,7 +691,7 @@ def linear(
         analytic=True,
     )
     op.statement = transpose
-    return _register(op, _generic, override)
+    return _register(op, _linear, override)
 
 
 def linear_many(

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from ..modes import is_grad_enabled
 from ..ops import indexing
 from ..ops import shaping as ops
 from ..primitive import ShapeError
@@ -179,13 +178,6 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Any, ...]:
 
 
 # -- parting ----------------------------------------------------------------------------------
-def _parts(input: Any, op: Any, params: dict[str, Any], indices: list[Any]) -> tuple[Any, ...]:
-    """The parts of a tensor: views, made by one operation where that is recorded."""
-    if not isinstance(input, Tensor) or input._record is None or not is_grad_enabled():
-        return tuple(indexing.getitem(input, index=i) for i in indices)
-    return op(input, **params)  # type: ignore[no-any-return]
-
-
 def unbind(input: Any, dim: int = 0, *, axis: Any = None) -> tuple[Any, ...]:
     """The slices along ``dim``, without that dimension, as a tuple of views.
 
@@ -197,8 +189,8 @@ def unbind(input: Any, dim: int = 0, *, axis: Any = None) -> tuple[Any, ...]:
     if not shape:
         raise RuntimeError("unbind: expects at least 1 dimension, got a 0-d tensor")
     d = one_dim(dim if axis is None else axis, len(shape), "unbind")
-    indices = [(*[slice(None)] * d, i) for i in range(shape[d])]
-    return _parts(input, ops.unbind, {"axis": d}, indices) if indices else ()
+    # One operation with many outputs, so that the gradient is one stack.
+    return ops.unbind(input, axis=d)  # type: ignore[no-any-return]
 
 
 def split(tensor: Any, split_size_or_sections: Any, dim: int = 0, *, axis: Any = None) -> Any:
@@ -229,12 +221,7 @@ def split(tensor: Any, split_size_or_sections: Any, dim: int = 0, *, axis: Any =
         if size < 0 or (size == 0 and n):
             raise RuntimeError(f"split: the size of the parts must be positive, not {size}")
         lengths = [min(size, n - start) for start in range(0, n, size)] if n else [0]
-    return _split(tensor, d, tuple(lengths))
-
-
-def _split(tensor: Any, d: int, lengths: tuple[int, ...]) -> tuple[Any, ...]:
-    params = {"axis": d, "sizes": lengths}
-    return _parts(tensor, ops.split, params, ops.split_indices(d, lengths))
+    return ops.split(tensor, axis=d, sizes=tuple(lengths))
 
 
 def chunk(input: Any, chunks: int, dim: int = 0, *, axis: Any = None) -> tuple[Any, ...]:
@@ -251,7 +238,7 @@ def chunk(input: Any, chunks: int, dim: int = 0, *, axis: Any = None) -> tuple[A
         raise RuntimeError(f"chunk: chunks must be positive, not {chunks}")
     d = one_dim(dim if axis is None else axis, len(shape), "chunk")
     if not shape[d]:
-        return _split(input, d, (0,) * chunks)
+        return ops.split(input, axis=d, sizes=(0,) * chunks)  # type: ignore[no-any-return]
     return split(input, -(-shape[d] // chunks), d)  # type: ignore[no-any-return]
 
 
@@ -278,7 +265,8 @@ def tensor_split(
     count = operator.index(indices_or_sections)
     if count < 1:
         raise RuntimeError(f"tensor_split: the number of sections must be positive, not {count}")
-    return _split(input, d, tuple(n // count + (i < n % count) for i in range(count)))
+    lengths = tuple(n // count + (i < n % count) for i in range(count))
+    return ops.split(input, axis=d, sizes=lengths)  # type: ignore[no-any-return]
 
 
 # -- repeating --------------------------------------------------------------------------------
