@@ -8,7 +8,7 @@ family         you state                                     y depends on x by
 =============  ============================================  ===============================
 elementwise    the partial derivatives dy/dx_i (y, *xs)      dy = sum_i partial_i * dx_i
 linear         the transpose (g, x)                          dy = f(dx)
-bilinear       the two transposes (g, a, b)                  dy = f(da, b) + f(a, db)
+bilinear       the two transposes (g, y, a, b)               dy = f(da, b) + f(a, db)
 reduction      the weight (y, x)                             dy = sum(weight * dx)
 =============  ============================================  ===============================
 
@@ -180,7 +180,7 @@ def _reading(rule: Callable[..., Any], family: str) -> tuple[bool, set[int] | _A
         skip = 1
     names = names[skip:]
     of_output = False
-    if family != "bilinear" and names:
+    if names:
         of_output = not names.pop(0).startswith("_")
     if code.co_flags & 0x04:  # *args: reads them all, unless that name begins with an underscore
         rest = code.co_varnames[code.co_argcount + code.co_kwonlyargcount]
@@ -732,16 +732,13 @@ def bilinear(
     elementwise: bool = False,
     override: bool = False,
 ) -> Any:
-    """A primitive linear in each of two operands: ``left(g, a, b)`` is what a gets (of a only
-    the shape may be used), ``right(g, a, b)`` what b gets."""
+    """A primitive linear in each of two operands: ``left(g, y, a, b)`` is what a gets (of a and y
+    only the shape may be used), ``right(g, y, a, b)`` what b gets."""
     op = Primitive(
         name,
         forward,
         family="bilinear",
-        rules=[
-            lambda g, _y, a, b, **params: left(g, a, b, **params),
-            lambda g, _y, a, b, **params: right(g, a, b, **params),
-        ],
+        rules=[left, right],
         samples=samples,
         doc=doc,
         scalar=scalar,
@@ -869,7 +866,7 @@ def primitive(
 
     - ``partials``: elementwise, one function ``(y, *xs)`` (or number) per operand;
     - ``transpose``: linear, ``(g, x, **params)``;
-    - ``transposes``: bilinear, a pair of ``(g, a, b, **params)``;
+    - ``transposes``: bilinear, a pair of ``(g, y, a, b, **params)``;
     - ``weight``: a reduction with ``axis`` and ``keepdims``, ``(y, x, axis)``;
     - ``vjp``: anything else, one rule ``(g, y, *xs, **params)`` per operand.
 

@@ -129,8 +129,8 @@ sub = elementwise(
 mul = bilinear(
     "mul",
     np.multiply,
-    lambda g, _a, b: g * b,
-    lambda g, a, _b: g * a,
+    lambda g, _y, _a, b: g * b,
+    lambda g, _y, a, _b: g * a,
     scalar=operator.mul,
     elementwise=True,
     samples=PAIR,

@@ -60,7 +60,7 @@ def _misfit(a: tuple[int, ...], b: tuple[int, ...], otherwise: str) -> str:
     return otherwise
 
 
-def _left(g: Any, _a: Any, b: Any) -> Any:
+def _left(g: Any, _y: Any, _a: Any, b: Any) -> Any:
     if type(g) is ndarray and type(b) is ndarray and g.ndim == 2 and b.ndim == 2:
         return np.matmul(g, b.T)  # two plain matrices: straight to the product
     sa, sb, sg = shape_of(_a), shape_of(b), shape_of(g)
@@ -86,7 +86,7 @@ def _left(g: Any, _a: Any, b: Any) -> Any:
     return _collect(matmul(g, b), sa)
 
 
-def _right(g: Any, a: Any, _b: Any) -> Any:
+def _right(g: Any, _y: Any, a: Any, _b: Any) -> Any:
     if type(g) is ndarray and type(a) is ndarray and g.ndim == 2 and a.ndim == 2:
         return np.matmul(a.T, g)
     sa, sb, sg = shape_of(a), shape_of(_b), shape_of(g)
