@@ -26,6 +26,7 @@ from numpy import ndarray
 from .records import LEAF, mark_overwritten
 from .values import PLAIN, settle
 
+_weak = weakref.ref
 _lock = threading.RLock()  # re-entrant: a collection inside it may run anybody's code
 
 
@@ -41,12 +42,13 @@ class Family:
 
     def add(self, alias: Any) -> None:
         """Know one more member, weakly."""
-        with _lock:
-            aliases = self.aliases
-            count = len(aliases)
-            if count > 32 and count & (count - 1) == 0:
-                aliases[:] = [ref for ref in aliases if ref() is not None]
-            aliases.append(weakref.ref(alias))
+        aliases = self.aliases
+        aliases.append(_weak(alias))
+        count = len(aliases)
+        if count > 32 and count & (count - 1) == 0:
+            with _lock:  # against another pruning; what others append meanwhile comes after
+                count = len(aliases)
+                aliases[:count] = [ref for ref in aliases[:count] if ref() is not None]
 
     def root_tensor(self) -> Any:
         """The root, or None when it is gone or has moved on to another memory."""
@@ -110,10 +112,13 @@ def view_of(source: Any, view: Any, op: Any, params: Any) -> Any:
     else:
         family, chain = above.family, above.chain
         root = source if above.root is None else above.root
-    cut = op is None or (source._record is not None and view._record is None)
-    if op is not None:
+    if op is None:
+        root = None
+    else:
         chain = (op, params, chain)
-    view._base = Alias(family, None if cut else root, chain)
+        if view._record is None and source._record is not None:
+            root = None
+    view._base = Alias(family, root, chain)
     family.add(view)
     return view
 

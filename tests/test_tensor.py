@@ -20,7 +20,8 @@ def on_tape(*values):
     "data, dtype",
     [
         (1.0, "float32"), (1, "int64"), (True, "bool"), ([1.0, 2.0], "float32"),
-        ([1, 2.5], "float32"), ([1, 2], "int64"), ([True, False], "bool"), ([], "float32"), ([[1.0], [2.0]], "float32"),
+        ([1, 2.5], "float32"), ([1, 2], "int64"), ([True, False], "bool"), ([], "float32"),
+        ([[1.0], [2.0]], "float32"),
         (np.float64(1.5), "float64"), (np.array([1.0]), "float64"), (np.arange(2), "int64"),
         (np.ones(2, "float16"), "float16"), (np.uint8(3), "uint8"), ([np.float64(1.0)], "float64"),
         (np.array(2.0), "float64"),
