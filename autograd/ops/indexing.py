@@ -123,7 +123,7 @@ getitem = linear(
     where the index has no arrays. Users write ``x[index]``.
     """,
 )
-put = linear(
+put: Any = linear(
     "put",
     lambda x, *, index, shape: put_array(x, index, shape),
     lambda g, x, *, index, shape: getitem(g, index=index),
@@ -225,7 +225,7 @@ def _put_at_rule(i: int, g: Any, _y: Any, _x: Any, *arrays: Any, spec: Any, shap
     return getitem_at(g, *arrays, spec=spec) if i == 0 else None
 
 
-getitem_at = general(
+getitem_at: Any = general(
     "getitem_at",
     _take_at,
     indexed=_take_at_rule,
@@ -243,7 +243,7 @@ getitem_at = general(
     ``spec``: the index, with ``"tensor"`` in their places. Users write ``x[index]``.
     """,
 )
-put_at = general(
+put_at: Any = general(
     "put_at",
     lambda x, *arrays, spec, shape: put_array(x, fill_spec(spec, arrays), shape),
     indexed=_put_at_rule,
@@ -362,7 +362,7 @@ def _scatter_sum(src: Any, index: Any, axis: int, shape: tuple[int, ...]) -> Any
     return add_rows(positions, np.reshape(src, -1), math.prod(shape)).reshape(shape)
 
 
-gather = general(
+gather: Any = general(
     "gather",
     lambda x, index, *, axis: _gather(x, index, axis),
     lambda g, _y, _x, index, *, axis: scatter_sum(g, index, axis=axis, shape=shape_of(_x)),
@@ -382,7 +382,7 @@ gather = general(
     ``index`` has as many dimensions as ``x`` and may be shorter in those other than ``axis``.
     """,
 )
-scatter_sum = general(
+scatter_sum: Any = general(
     "scatter_sum",
     lambda src, index, *, axis, shape: _scatter_sum(src, index, axis, shape),
     lambda g, _y, _src, index, *, axis, shape: gather(g, index, axis=axis),

@@ -14,7 +14,7 @@ M23 = np.array([[0.5, -1.25, 2.0], [1.5, 0.75, -0.5]])
 M234 = np.linspace(-1.5, 2.0, 24).reshape(2, 3, 4)
 
 # -- the same elements, one for one -----------------------------------------------------------
-cast = linear(
+cast: Any = linear(
     "cast",
     lambda x, *, dtype: cast_value(x, dtype),
     lambda g, x, *, dtype: cast(g, dtype=dtype_of(x)),
@@ -63,7 +63,7 @@ sum_to = linear(
     samples=[Sample(M23, shape=(1, 3)), Sample(M23, shape=(3,)), Sample(M23, shape=())],
     doc="The sum over the dimensions that broadcasting from ``shape`` would stretch.",
 )
-expand = linear(
+expand: Any = linear(
     "expand",
     lambda x, *, shape: np.broadcast_to(x, shape),
     lambda g, x, *, shape: sum_to(g, shape=shape_of(x)),
@@ -75,7 +75,7 @@ expand = linear(
     ],
     doc="``x`` broadcast to ``shape``: a view, whose elements of ``x`` repeat.",
 )
-reshape = linear(
+reshape: Any = linear(
     "reshape",
     lambda x, *, shape: np.reshape(x, shape),
     lambda g, x, *, shape: reshape(g, shape=shape_of(x)),
@@ -93,7 +93,7 @@ def expand_dims(x: Any, *, axis: tuple[int, ...]) -> Any:
     return reshape(x, shape=tuple(shape))
 
 
-permute = linear(
+permute: Any = linear(
     "permute",
     lambda x, *, axes: np.transpose(x, axes),
     lambda g, x, *, axes: permute(g, axes=tuple(int(i) for i in np.argsort(axes))),
@@ -101,14 +101,14 @@ permute = linear(
     samples=[Sample(M23, axes=(1, 0)), Sample(M234, axes=(2, 0, 1)), Sample(0.5, axes=())],
     doc="The dimensions in the order ``axes``: a view.",
 )
-flip = linear(
+flip: Any = linear(
     "flip",
     lambda x, *, axes: np.flip(x, axes).copy(),
     lambda g, x, *, axes: flip(g, axes=axes),
     samples=[Sample(M23, axes=(0,)), Sample(M234, axes=(0, 2))],
     doc="The elements in reverse order along ``axes``: a copy.",
 )
-roll = linear(
+roll: Any = linear(
     "roll",
     lambda x, *, shifts, axes: np.roll(x, shifts, axes),
     lambda g, x, *, shifts, axes: roll(g, shifts=tuple(-s for s in shifts), axes=axes),
@@ -161,7 +161,7 @@ def split_indices(axis: int, sizes: tuple[int, ...]) -> list[tuple[Any, ...]]:
 
 # One operation with many outputs rather than many slices: the gradient is then one cat, instead
 # of a whole array of zeros for every part.
-split = general(
+split: Any = general(
     "split",
     lambda x, *, axis, sizes: _split(x, axis, sizes),
     lambda g, _y, _x, *, axis, sizes: cat(*g, axis=axis),
@@ -172,7 +172,7 @@ split = general(
     samples=[Sample(M23, axis=1, sizes=(1, 2)), Sample(M234, axis=2, sizes=(1, 0, 3))],
     doc="Parts of the given ``sizes`` along ``axis``, as a tuple of views.",
 )
-unbind = general(
+unbind: Any = general(
     "unbind",
     lambda x, *, axis: tuple(x[(*[slice(None)] * axis, i)] for i in range(shape_of(x)[axis])),
     lambda g, _y, _x, *, axis: stack(*g, axis=axis),
@@ -209,14 +209,14 @@ pad = linear(
     samples=[Sample(M23, widths=((1, 0), (0, 2))), Sample(M23[0], widths=((2, 1),))],
     doc="Zeros around ``x``: ``widths`` gives (before, after) for every dimension.",
 )
-tril = linear(
+tril: Any = linear(
     "tril",
     lambda x, *, offset: np.tril(x, offset),
     lambda g, x, *, offset: tril(g, offset=offset),
     samples=[Sample(M23, offset=0), Sample(M234, offset=-1), Sample(M23, offset=1)],
     doc="The elements on and below diagonal ``offset`` of the last two dimensions, else 0.",
 )
-triu = linear(
+triu: Any = linear(
     "triu",
     lambda x, *, offset: np.triu(x, offset),
     lambda g, x, *, offset: triu(g, offset=offset),
@@ -257,7 +257,7 @@ diagonal = linear(
     ``offset`` > 0 is above the main diagonal, < 0 below. A view.
     """,
 )
-put_diagonal = linear(
+put_diagonal: Any = linear(
     "put_diagonal",
     lambda x, *, offset, axis1, axis2, shape: _put_diagonal(x, offset, axis1, axis2, shape),
     lambda g, x, *, offset, axis1, axis2, shape: diagonal(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -59,7 +59,7 @@ argtopk = constant(
 
 
 def _searchsorted(boundaries: Any, values: Any, right: bool) -> Any:
-    side = "right" if right else "left"
+    side: Literal["left", "right"] = "right" if right else "left"
     shape = shape_of(boundaries)
     if len(shape) == 1:
         return np.searchsorted(boundaries, values, side)

@@ -79,7 +79,7 @@ windows = linear(
     of one. Elements at the end that fill no window are left out.
     """,
 )
-overlap_add = linear(
+overlap_add: Any = linear(
     "overlap_add",
     lambda w, *, axes, sizes, steps, dilations, shape: _overlap_add(
         w, axes, sizes, steps, dilations, shape
