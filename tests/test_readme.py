@@ -1,4 +1,4 @@
-"""The examples in the README run and print what they say."""
+"""The examples in README.md and CONTRIBUTING.md run and print what they say."""
 
 import contextlib
 import io
@@ -7,14 +7,37 @@ from pathlib import Path
 
 import pytest
 
-README = Path(__file__).resolve().parent.parent / "README.md"
-BLOCKS = re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.M | re.S)
+import tapegrad as tg
+
+ROOT = Path(__file__).resolve().parent.parent
+BLOCKS = [
+    pytest.param(block, id=f"{path.stem}-{i}")
+    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md")
+    for i, block in enumerate(
+        re.findall(r"^```python\n(.*?)^```", path.read_text(encoding="utf-8"), re.M | re.S)
+    )
+]
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
-def test_example(block):
+@pytest.fixture
+def registry():
+    """The table of primitives as it was, afterwards."""
+    before = dict(tg.REGISTRY)
+    yield
+    for name in tg.REGISTRY.keys() - before.keys():
+        del tg.REGISTRY[name]
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_example(block, registry):
     """Each ``print(...)  # value`` prints that value."""
     expected = re.findall(r"^print\(.*\)  # (.*)$", block, re.M)
+    assert expected, "an example that prints nothing asserts nothing"
     with contextlib.redirect_stdout(io.StringIO()) as printed:
-        exec(compile(block, str(README), "exec"), {})
+        exec(compile(block, "example", "exec"), {"__name__": "example"})
     assert printed.getvalue().splitlines() == expected
+    for name in tg.REGISTRY:  # an example of a primitive has a right derivative
+        if name.startswith("doc_") and name in block:
+            op = tg.REGISTRY[name]
+            for sample in op.samples:
+                assert tg.check_grads(op.function, sample.arrays, order=3)
