@@ -36,6 +36,7 @@ from .scopes import INPUTS, leaves_within
 from .tensor import Tensor, frozen_array, make, tensor
 from .values import PLAIN, dtype_of, full_like_value, scalar, shape_of
 
+
 # -- reverse walk -----------------------------------------------------------------------------
 def fit(cotangent: Any, value: Any) -> Any:
     """Undo broadcasting and promotion: give a cotangent the shape and dtype of its operand."""
@@ -151,10 +152,10 @@ def walk(
                         if cb.__class__ is not float or b.__class__ is not float:
                             raise ArithmeticError
                         n = rb[0]
-                        where = arrived if rb[1] is LEAF else pending
-                        if n in where:
-                            cb = where[n][1] + cb
-                        where[n] = (rb, cb)
+                        if rb[1] is LEAF:
+                            arrived[n] = (rb, arrived[n][1] + cb if n in arrived else cb)
+                        else:
+                            pending[n] = (rb, pending[n][1] + cb if n in pending else cb)
                 else:
                     _, op, y, _, _, a, ra = record
                     (left,) = op.rules
@@ -163,10 +164,10 @@ def walk(
                         raise ArithmeticError
                 if ra is not None:
                     n = ra[0]
-                    where = arrived if ra[1] is LEAF else pending
-                    if n in where:
-                        ca = where[n][1] + ca
-                    where[n] = (ra, ca)
+                    if ra[1] is LEAF:
+                        arrived[n] = (ra, arrived[n][1] + ca if n in arrived else ca)
+                    else:
+                        pending[n] = (ra, pending[n][1] + ca if n in pending else ca)
                 if not retain:
                     record[4] = SPENT
                 continue
