@@ -108,6 +108,29 @@ def test_clip_grad_norm_returns_the_norm():
     assert tg.nn.utils.clip_grad_norm_([tg.zeros(1, requires_grad=True)], 1.0).item() == 0.0
 
 
+def test_clip_grad_norm_stays_on_the_tape():
+    """The derivative of clipping, where torch's in-place form passes [1, 1, 1]."""
+    w = tg.tensor([3.0, 4.0, 0.0], dtype="float64", requires_grad=True)
+    (0.5 * w * w).sum().backward(create_graph=True)  # a gradient that is w itself
+    tg.nn.utils.clip_grad_norm_([w], 1.0)
+    (g,) = tg.grad(w.grad.sum(), w)
+    np.testing.assert_allclose(g.numpy(), [0.032, -0.024, 0.2], atol=1e-6)
+
+
+def test_clip_grad_norm_names_what_is_not_finite():
+    a, b = tg.zeros(2, requires_grad=True), tg.zeros(1, requires_grad=True)
+    b.name = "bias"
+    a.grad, b.grad = tg.tensor([3.0, 4.0]), tg.tensor([np.nan])
+    with pytest.raises(RuntimeError, match=r"parameters\[1\] .*'bias'\) is NaN or inf"):
+        tg.nn.utils.clip_grad_norm_([a, b], 1.0, error_if_nonfinite=True)
+    assert a.grad.tolist() == [3.0, 4.0]
+    b.grad = tg.tensor([1e30])
+    with pytest.raises(RuntimeError, match="squares overflow"), np.errstate(over="ignore"):
+        tg.nn.utils.clip_grad_norm_([a, b], 1.0, error_if_nonfinite=True)
+    tg.nn.utils.clip_grad_norm_([a], 1.0, error_if_nonfinite=True)
+    np.testing.assert_allclose(a.grad.numpy(), [0.6, 0.8], rtol=1e-6)
+
+
 def test_schedules():
     cosine = optim.schedules.cosine_decay(0.1, 50)
     assert [round(float(cosine(s)), 12) for s in (0, 25, 50, 99)] == [0.1, 0.05, 0.0, 0.0]

@@ -19,7 +19,6 @@ ALLOWED = {
     ("optim/optimizer.py", "step"): "the shell's write-back: the step is not recorded",
     ("nn/module.py", "state_dict"): "a snapshot of values, off the tape",
     ("nn/module.py", "load_state_dict"): "writes values into leaves",
-    ("nn/utils.py", "clip_grad_norm_"): "rebinds .grad in place of recording, as torch's",
     ("nn/init.py", "_fill"): "writes random draws into leaves",
     ("nn/init.py", "zeros_"): "writes zeros into a leaf",
     ("nn/init.py", "calculate_gain"): "numbers that depend on names and sizes only",
