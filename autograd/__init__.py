@@ -58,6 +58,10 @@ from .values import (
     uint8,
 )
 
+# torch's other names of dtypes
+half, float, double = float16, float32, float64
+short, int, long, bool = int16, int32, int64, boolean
+
 __version__ = "0.1.0"
 
 if _TYPE_CHECKING:

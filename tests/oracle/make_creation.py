@@ -65,6 +65,8 @@ EXPRESSIONS = """
     t.tensor([1.5]).short()
     t.tensor([1.5]).long()
     t.tensor([1, 0]).type(t.bool)
+    t.tensor([1, 0], dtype=t.float)
+    t.tensor([1, 0], dtype=t.long)
     t.tensor([1, 0]).type_as(t.tensor(1.0))
     t.tensor([1, 0]).to(t.tensor(1.0))
     t.tensor([1, 0]).to("cpu", t.float64)
