@@ -194,7 +194,7 @@ class NLLLoss(Loss):
 
     >>> import tapegrad as tg
     >>> tg.losses.NLLLoss()(tg.tensor([[-0.5, -1.0]]), tg.tensor([0]))
-    tensor(0.5)
+    tensor(0.5000)
     """
 
     function = staticmethod(nll_loss)

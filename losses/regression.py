@@ -51,7 +51,7 @@ def huber_loss(
 
     >>> import tapegrad as tg
     >>> tg.losses.huber_loss(tg.tensor([0.5, 3.0]), tg.tensor([0.0, 0.0]), reduction="none")
-    tensor([0.125, 2.5  ])
+    tensor([0.1250, 2.5000])
 
     Source: Huber (1964), Robust estimation of a location parameter.
     """

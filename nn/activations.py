@@ -53,7 +53,7 @@ class Sigmoid(Module):
 
     >>> import tapegrad as tg
     >>> tg.nn.Sigmoid()(tg.tensor([0.0]))
-    tensor([0.5])
+    tensor([0.5000])
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -66,7 +66,7 @@ class Softmax(Module):
 
     >>> import tapegrad as tg
     >>> tg.nn.Softmax(dim=-1)(tg.tensor([0.0, 0.0]))
-    tensor([0.5, 0.5])
+    tensor([0.5000, 0.5000])
     """
 
     def __init__(self, dim: int = -1) -> None:

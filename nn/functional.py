@@ -56,7 +56,7 @@ def linear(input: Tensor, weight: Tensor, bias: Any = None) -> Tensor:
 
     >>> import tapegrad as tg
     >>> tg.nn.functional.linear(tg.ones(1, 2), tg.tensor([[1.0, 2.0]]), tg.tensor([0.5]))
-    tensor([[3.5]])
+    tensor([[3.5000]])
     """
     if not input.ndim or input.shape[-1] != weight.shape[-1]:
         raise ValueError(

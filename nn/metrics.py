@@ -13,7 +13,7 @@ def accuracy(input: Tensor, target: Tensor) -> Tensor:
     >>> import tapegrad as tg
     >>> scores = tg.tensor([[0.1, 0.9], [0.8, 0.2]])
     >>> tg.nn.metrics.accuracy(scores, tg.tensor([1, 1]))
-    tensor(0.5)
+    tensor(0.5000)
     """
     # accuracy is a step function of the scores: its derivative is 0 almost everywhere
     return (argmax(stop_gradient(input), dim=-1) == target).to(input.dtype).mean()

@@ -6,7 +6,7 @@
 >>> ((w - 3) ** 2).sum().backward()
 >>> optimizer.step()
 >>> w
-tensor([ 1.4, -1. ], requires_grad=True)
+tensor([ 1.4000, -1.0000], requires_grad=True)
 """
 
 from __future__ import annotations

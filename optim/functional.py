@@ -9,7 +9,7 @@ result is differentiable by all of them.
 >>> state = rule.init(params)
 >>> params, state = rule.update(params, [2 * (params[0] - 3)], state)
 >>> params[0]
-tensor([ 1.4, -1. ])
+tensor([ 1.4000, -1.0000])
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def sgd(
     >>> rule = tg.optim.functional.sgd(lr=0.5)
     >>> params, _ = rule.update([tg.tensor(1.0)], [tg.tensor(0.4)], rule.init([tg.tensor(1.0)]))
     >>> params[0]
-    tensor(0.8)
+    tensor(0.8000)
 
     Source: Robbins and Monro (1951); Polyak (1964); Sutskever et al. (2013).
     """
@@ -142,7 +142,7 @@ def adam(
     >>> rule = tg.optim.functional.adam(lr=0.1)
     >>> params, _ = rule.update([tg.tensor(1.0)], [tg.tensor(5.0)], rule.init([tg.tensor(1.0)]))
     >>> params[0]
-    tensor(0.9)
+    tensor(0.9000)
 
     Source: Kingma and Ba (2015).
     """
@@ -186,7 +186,7 @@ def adamw(
     >>> rule = tg.optim.functional.adamw(lr=0.1, weight_decay=0.5)
     >>> params, _ = rule.update([tg.tensor(1.0)], [tg.tensor(5.0)], rule.init([tg.tensor(1.0)]))
     >>> params[0]
-    tensor(0.85)
+    tensor(0.8500)
 
     Source: Loshchilov and Hutter (2019), Decoupled weight decay regularization.
     """
@@ -214,7 +214,7 @@ def clip_by_global_norm(grads: Params, max_norm: Any) -> tuple[list[Tensor], Ten
     >>> norm
     tensor(5.)
     >>> clipped[0]
-    tensor([0.6, 0.8])
+    tensor([0.6000, 0.8000])
 
     Source: Pascanu, Mikolov and Bengio (2013).
     """

@@ -118,7 +118,7 @@ class SGD(Optimizer):
     >>> (w * w).sum().backward()
     >>> optimizer.step()
     >>> w
-    tensor([0.8], requires_grad=True)
+    tensor([0.8000], requires_grad=True)
     """
 
     rule = staticmethod(functional.sgd)
@@ -154,7 +154,7 @@ class Adam(Optimizer):
     >>> (w * w).sum().backward()
     >>> optimizer.step()
     >>> w
-    tensor([0.9], requires_grad=True)
+    tensor([0.9000], requires_grad=True)
     """
 
     rule = staticmethod(functional.adam)
@@ -183,7 +183,7 @@ class AdamW(Optimizer):
     >>> (w * w).sum().backward()
     >>> optimizer.step()
     >>> w
-    tensor([0.85], requires_grad=True)
+    tensor([0.8500], requires_grad=True)
     """
 
     rule = staticmethod(functional.adamw)
