@@ -166,8 +166,8 @@ def vmap(
     tensor([ 5., 25.])
     >>> w = tg.tensor([1.0, 10.0])
     >>> tg.vmap(tg.func.grad(lambda w, x: (w * x).sum()**2), in_dims=(None, 0))(w, xs)
-    tensor([[  42.,   84.],
-            [ 258.,  344.]])
+    tensor([[ 42.,  84.],
+            [258., 344.]])
     """
     if randomness not in ("error", "different", "same"):
         raise ValueError(
@@ -184,7 +184,7 @@ def vmap(
         if chunk_size is None or chunk_size >= size:
             results, built = _run(func, leaves, dims, recipe, kwargs, size, out_dims, randomness)
             return unflatten(built, results)
-        from .functions.shaping import cat  # type: ignore[attr-defined]
+        from .ops.shaping import cat
 
         parts = []
         for start in range(0, size, chunk_size):
@@ -195,7 +195,7 @@ def vmap(
             ]
             results, built = _run(func, piece, dims, recipe, kwargs, stop - start, 0, randomness)
             parts.append(results)
-        whole = [cat(list(column), dim=0) for column in zip(*parts, strict=True)]
+        whole = [cat(*column, axis=0) for column in zip(*parts, strict=True)]
         wanted = spread(out_dims, unflatten(built, whole), "vmap: out_dims", of="the result")
         moved = [_moved(x, d) for x, d in zip(whole, wanted, strict=True)]
         return unflatten(built, moved)

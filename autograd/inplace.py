@@ -13,6 +13,7 @@ Every in-place name is the out-of-place function and one of two ways to keep its
 from __future__ import annotations
 
 import operator
+import sys
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -31,13 +32,14 @@ from .aliases import (
     set_value,
     write,
 )
+from .batched import Batched
 from .functions.indexing import raw_index
 from .ops.arithmetic import mul
-from .ops.indexing import getitem, index_put
+from .ops.indexing import AT, getitem, index_put, index_put_at
 from .ops.shaping import cast, reshape
-from .records import LEAF
+from .records import LEAF, NOTE, OP, OUTPUT, Freed, next_number
 from .tensor import Tensor, make, tensor
-from .values import PLAIN, settle
+from .values import PLAIN, dtype_of, settle
 
 METHODS: dict[str, Any] = {}
 _ALL = Ellipsis
@@ -182,6 +184,9 @@ def _copied(self: Tensor, source: Any, name: str, index: Any = _ALL) -> Callable
     def result() -> Any:
         whole = make(self._value, self._record)
         try:
+            if _is_mapped(index):
+                spec, arrays = _as_operands(index)
+                return index_put_at(whole, source, *arrays, spec=spec, accumulate=False)
             return index_put(whole, source, index=index, accumulate=False)
         except (IndexError, ValueError) as error:
             raise _misfit(error, self, source, name) from None
@@ -201,14 +206,28 @@ def _misfit(error: Exception, self: Tensor, source: Any, name: str) -> Exception
     )
 
 
+def _is_mapped(index: Any) -> bool:
+    """Whether vmap maps over an array in an index."""
+    return any(type(i) is Batched for i in (index if type(index) is tuple else (index,)))
+
+
+def _as_operands(index: Any) -> tuple[tuple[Any, ...], list[Tensor]]:
+    """An index as a spec and the tensors in it (see ``ops.indexing.getitem_at``)."""
+    items = index if type(index) is tuple else (index,)
+    arrays = [make(i, None) for i in items if type(i) is Batched]
+    return tuple(AT if type(i) is Batched else i for i in items), arrays
+
+
 def _put(self: Tensor, index: Any, source: Any, name: str) -> Tensor:
     """Write at an index, in the memory itself when nothing is on the tape."""
     on_tape = modes.is_grad_enabled() and (
         self._record is not None or (isinstance(source, Tensor) and source._record is not None)
     )
     raw = source._value if isinstance(source, Tensor) else source
+    if on_tape and _into_own_array(self, index, source, raw, name):
+        return self
     value = self._value
-    if on_tape or not own_array(self) or type(raw) not in PLAIN:
+    if on_tape or not own_array(self) or type(raw) not in PLAIN or _is_mapped(index):
         return update(self, name, _copied(self, source, name, index), casting=True)
     if not value.flags.writeable:
         raise RuntimeError(SHARED)
@@ -218,6 +237,60 @@ def _put(self: Tensor, index: Any, source: Any, name: str) -> Tensor:
         raise _misfit(error, self, source, name) from None
     after_change(self)
     return self
+
+
+def _into_own_array(self: Tensor, index: Any, source: Any, raw: Any, name: str) -> bool:
+    """The recorded write of a loop (``out[t] = h``) that need not copy the whole array again.
+
+    The array that the last write made may be written to when nobody else has it: no record
+    that saved it, no view, no array of the user. Everything that has it counts as a reference,
+    so the count tells. The records of both writes keep its shape, which is all they need.
+    """
+    record = self._record
+    if (
+        record is None
+        or record[OP] is not index_put.primitive
+        or record[NOTE] is not None
+        or record[OUTPUT] is not self._value
+        or type(self._value) is not ndarray
+        or type(raw) not in PLAIN
+        or dtype_of(raw).kind == "c"
+        or self._base is not None
+        or modes.current() is not None
+    ):
+        return False
+    if self._views is not None:
+        if next(self._views.members(), None) is not None:
+            return False
+        self._views = None
+    if _references(self) != _OWN:
+        return False
+    value = self._value
+    try:
+        value[index] = raw
+    except (IndexError, ValueError) as error:
+        raise _misfit(error, self, source, name) from None
+    made = source._record if isinstance(source, Tensor) else None
+    record[OUTPUT] = left = Freed(value)
+    params = {"index": index, "accumulate": False}
+    number = next_number()
+    self._record = [number, index_put.primitive, value, params, None, left, record, raw, made]
+    return True
+
+
+def _references(self: Tensor) -> int:
+    return sys.getrefcount(self._value)
+
+
+def _calibrate() -> int:
+    """What :func:`_references` says of an array that only a tensor and its record have; Python's
+    versions differ in what they count."""
+    sample = make(np.zeros(1), None)
+    sample._record = [0, index_put.primitive, sample._value]
+    return _references(sample)
+
+
+_OWN = _calibrate()
 
 
 def setitem(self: Tensor, index: Any, value: Any) -> None:

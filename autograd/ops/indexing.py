@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
+from ..batched import Batched
 from ..primitive import Sample, constant, general, linear, linear_many
 from ..values import PLAIN, dtype_of, shape_of
 from .arithmetic import where
@@ -53,7 +54,9 @@ def is_basic(index: Any) -> bool:
 def takes_once(index: Any) -> bool:
     """Whether an index takes every element at most once by construction: ints, slices, masks."""
     items = index if type(index) is tuple else (index,)
-    return not any(type(i) is ndarray and i.dtype.kind in "iu" for i in items)
+    return not any(
+        type(i) is Batched or (type(i) is ndarray and i.dtype.kind in "iu") for i in items
+    )
 
 
 def put_array(x: Any, index: Any, shape: tuple[int, ...]) -> Any:
