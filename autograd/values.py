@@ -160,4 +160,6 @@ def full_like_value(fill: float, value: Any) -> Any:
         return np.full(value.shape, fill, value.dtype)
     if kind in PLAIN:
         return scalar(fill, dtype_of(value))
+    if not hasattr(value, "__array_function__"):  # what a freed value leaves behind
+        return np.full(value.shape, fill, value.dtype)
     return np.full_like(value, fill)

@@ -266,6 +266,68 @@ def test_setitem_takes_masks_arrays_tensors_and_slices():
         x[5] = 1.0
 
 
+@pytest.mark.parametrize(
+    "holder", ["none", "record", "handle", "view", "detach", "array", "forward"]
+)
+def test_repeated_writes_with_others_looking_on(holder):
+    """A write may reuse the array of the last one only when nobody else has it."""
+    x = leaf(2.0, 3.0)
+    out = tg.zeros(3, 2, dtype="float64")
+    out[0] = x
+    out[1] = x * x
+    others = {
+        "none": lambda: None,
+        "record": lambda: out * out,
+        "handle": lambda: make(out._value, out._record),
+        "view": lambda: out[1],
+        "detach": lambda: out.detach(),
+        "array": lambda: out.numpy(force=True),
+        "forward": lambda: tg.exp(out),
+    }[holder]()
+    before = None if others is None else np.array(others.tolist())
+    out[2] = x * 3
+    out[0, 0] = 1.0
+    out[1:] = x * out[2, 0].detach()
+    assert out.tolist() == [[1.0, 3.0], [12.0, 18.0], [12.0, 18.0]]
+    loss = (out * tg.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])).sum()
+    want = np.array([0.0 + (3 + 5) * 6, 2.0 + (4 + 6) * 6])
+    if holder in ("record", "handle", "forward"):
+        np.testing.assert_array_equal(others.tolist(), before)
+        loss = loss + others.sum()
+        v = np.array([2.0, 3.0])
+        want = (
+            want
+            + {
+                "record": 2 * v + 4 * v**3,
+                "handle": 1 + 2 * v,
+                "forward": np.exp(v) + 2 * v * np.exp(v * v),
+            }[holder]
+        )
+    if holder == "view":
+        assert others.tolist() == out[1].tolist() == [12.0, 18.0]
+    loss.backward()
+    np.testing.assert_allclose(x.grad.numpy(), want)
+
+
+def test_repeated_writes_in_forward_mode_and_higher_orders():
+    from tapegrad.forward import push_forward
+
+    x, z = leaf(2.0, 3.0), leaf(5.0)
+    out = tg.zeros(2, 2, dtype="float64")
+    out[0] = x * x
+    out[1] = x * z
+    out[0, 1] = z * z
+    y = (out * out).sum()
+    for inputs, tangents in (([x], [[1.0, 0.0]]), ([z], [1.0])):
+        given = [tg.tensor(t, dtype="float64") for t in tangents]
+        (t,) = push_forward([y], inputs, given, False)
+        want = tg.grad(y, inputs[0], create_graph=True)[0]
+        assert t.item() == pytest.approx((want * given[0]).sum().item())
+    (g,) = tg.grad(y, x, create_graph=True)
+    (h,) = tg.grad(g.sum(), x)
+    assert h.tolist() == [12 * 4.0 + 2 * 25.0, 2 * 25.0]
+
+
 def test_indexed_update_is_recorded_once():
     x = leaf(1.0, 2.0)
     c = x * 1.0

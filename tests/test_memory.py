@@ -284,6 +284,46 @@ def test_old_values_go_with_their_last_reader():
         assert z.shape == (2,)
 
 
+def test_writing_in_a_loop_does_not_copy_the_whole_every_time():
+    """Recorded ``out[t] = h``: memory of the order of the result, not of its square."""
+    steps, width = 400, 500
+    x = tg.tensor(np.ones(width), requires_grad=True)
+    tracemalloc.start()
+    try:
+        out = tg.zeros(steps, width, dtype="float64")
+        for t in range(steps):
+            out[t] = x * float(t)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 5 * out.nbytes
+    (out * out).sum().backward()
+    assert x.grad.tolist() == [2.0 * sum(t * t for t in range(steps))] * width
+
+
+def test_a_recurrence_through_its_own_rows_keeps_what_it_saved():
+    x = tg.tensor(1.1, dtype="float64", requires_grad=True)
+    out = tg.ones(6, dtype="float64")
+    kept = []
+    for t in range(1, 6):
+        out[t] = out[t - 1] * x
+        kept.append((out * out).sum())  # saves the whole of out as it is now
+    total = sum(kept[1:], kept[0]) + out[5]
+    total.backward()
+
+    def value(x):
+        out, total = [1.0] * 6, 0.0
+        for t in range(1, 6):
+            out[t] = out[t - 1] * x
+            total += sum(v * v for v in out)
+        return total + out[5]
+
+    slope = (value(1.1 + 1e-6) - value(1.1 - 1e-6)) / 2e-6
+    assert total.item() == pytest.approx(value(1.1))
+    assert x.grad.item() == pytest.approx(slope, rel=1e-7)
+    assert out.tolist() == pytest.approx([1.1**t for t in range(6)])
+
+
 # -- no growth ----------------------------------------------------------------------------------
 def test_thousands_of_steps_do_not_grow():
     rng = np.random.default_rng(0)
