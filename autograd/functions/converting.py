@@ -62,13 +62,16 @@ def clone(input: Any, *, memory_format: Any = None) -> Any:
 
 
 def contiguous(input: Any, *, memory_format: Any = None) -> Any:
-    """The tensor itself: the layout of memory is NumPy's affair.
+    """The tensor with its memory in row-major order: itself where it is so, else a copy.
 
     >>> import tapegrad as tg
     >>> x = tg.zeros(2, 3)
-    >>> x.contiguous() is x
-    True
+    >>> x.contiguous() is x, x.T.contiguous().is_contiguous()
+    (True, True)
     """
+    value = input._value if isinstance(input, Tensor) else input
+    if isinstance(value, np.ndarray) and not value.flags.c_contiguous:
+        return ops.clone(input)
     return input
 
 
