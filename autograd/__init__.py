@@ -18,7 +18,6 @@ from . import methods as _methods
 from .batching import vmap
 from .checkpointing import checkpoint
 from .creation import *
-from .drawing import graph
 from .functions.arithmetic import *
 from .functions.comparing import *
 from .functions.converting import *
@@ -67,6 +66,7 @@ __version__ = "0.1.0"
 if _TYPE_CHECKING:
     from . import losses, nn, optim
     from .checking import GradcheckError, KinkWarning, check_grads, gradcheck, gradgradcheck
+    from .drawing import graph
 
 #: What is loaded when first asked for: the folders above the engine, and the module in which a
 #: function lies that most programs never call.
@@ -75,6 +75,7 @@ _LATER = {
     **dict.fromkeys(
         ("GradcheckError", "KinkWarning", "check_grads", "gradcheck", "gradgradcheck"), "checking"
     ),
+    "graph": "drawing",
 }
 
 

@@ -167,6 +167,14 @@ def test_shapes_and_settings():
     } < shown
 
 
+def test_the_same_graph_has_the_same_source():
+    def picture():
+        data, w = tg.tensor(np.ones((4, 5))), tg.tensor(np.ones((4, 5)), requires_grad=True)
+        return tg.graph(((w * data + data) * tg.ones(5)).sum(), values=True, grads=True)
+
+    assert picture().dot == picture().dot
+
+
 def test_an_array_constant_is_one_node_with_its_name():
     data = tg.tensor(np.ones((4, 5)))
     w = tg.tensor(np.ones((4, 5)), requires_grad=True)
@@ -202,6 +210,18 @@ def test_parameters_are_called_by_their_path():
     assert elsewhere(result) == {"weight", "bias"}
     assert {n.name for n in tg.graph(result).nodes if n.kind == "leaf"} == paths
     assert {n.name for n in tg.graph(model, tg.ones(4, 2)).nodes} >= {*paths, "input"}
+
+
+def test_a_variable_that_refuses_to_be_looked_at_is_passed_over():
+    class Proxy:
+        @property
+        def __class__(self):
+            raise RuntimeError("working outside of a request")
+
+    request = Proxy()
+    x, y = quadratic()
+    assert set(by_name(tg.graph(y))) == {"x", "y"}
+    assert x is not None and request is not None
 
 
 HARD = [
@@ -307,6 +327,18 @@ def test_the_limit_keeps_what_is_nearest_and_counts_the_rest(draws):
     assert "91 nodes" in texts(picture)
     assert tg.graph(y, max_nodes=None).omitted == 0
     assert tg.graph(y, max_nodes=101).omitted == 0
+
+
+def test_counting_ends_somewhere(monkeypatch):
+    from tapegrad.drawing import reading
+
+    monkeypatch.setattr(reading, "LARGE", 50)
+    y = tg.tensor(1.0, requires_grad=True)
+    for _ in range(1000):
+        y = y * 0.5
+    picture = tg.graph(y, max_nodes=10)
+    assert repr(picture).startswith("<Graph: more than 50 operations")
+    assert "more than 89 nodes left out" in repr(picture) and "depth" not in repr(picture)
 
 
 def test_three_hundred_thousand_operations_deep(draws):

@@ -75,17 +75,19 @@ class Names:
         for name, value in list(variables.items()):
             if name.startswith("_") or name in _SHELL:
                 continue
-            if isinstance(value, Tensor):
-                self.add(self.variables, value, name)
-            elif isinstance(value, (list, tuple)) and len(value) <= _MANY:
-                self._add_items(name, enumerate(value))
-            elif type(value) is dict and len(value) <= _MANY:
-                self._add_items(name, value.items())
-            elif _is_module(value):
-                modules.append((name, value))
+            try:
+                if isinstance(value, Tensor):
+                    self.add(self.variables, value, name)
+                elif isinstance(value, (list, tuple)) and len(value) <= _MANY:
+                    self._add_items(name, enumerate(value))
+                elif type(value) is dict and len(value) <= _MANY:
+                    self._add_items(name, value.items())
+                elif _is_module(value):
+                    modules.append((sum(1 for _ in value.modules()), name, value))
+            except Exception:  # a proxy may refuse to say what it is; it then names nothing
+                continue
         # The largest first: a variable for one of its layers must not name that layer's weights.
-        modules.sort(key=lambda pair: -sum(1 for _ in pair[1].modules()))
-        for name, module in modules:
+        for _, name, module in sorted(modules, key=lambda found: -found[0]):
             self._add_module(self.paths, module, "", instead=f"{name}.")
 
     def _add_items(self, name: str, items: Iterable[tuple[Any, Any]]) -> None:

@@ -58,7 +58,8 @@ class Graph:
         ]
         if self.constants:
             parts.append(_plural(self.constants, "constant"))
-        parts.append(f"depth {self.depth:,}")
+        if self._reading.counted_all:
+            parts.append(f"depth {self.depth:,}")
         if self.omitted:
             parts.append(f"{omitted_text(self._reading)} left out")
         return ", ".join(parts)

@@ -98,20 +98,22 @@ def read(
         if len(roots) > 1 or shape_of(roots[0][OUTPUT]) not in ((), (1,)):
             notes.append("gradients are those of the sum of all outputs")
     ends = {record[NUMBER] for record in roots}
-    nodes = [_node_of_tensor(t, names, values) for t in loose]
+    nodes = [_node_of_tensor(f"t{i}", t, names, values) for i, t in enumerate(loose)]
     edges: list[Edge] = []
-    for key in sorted(kept, key=_drawing_order):
+    order = sorted(kept, key=_drawing_order)
+    ids = {key: f"n{i}" for i, key in enumerate(order)}  # the same in every run, unlike the keys
+    for key in order:
         item = kept[key]
         if type(key) is not int:
-            nodes.append(_node_of_constant(key, item, names, values))
+            nodes.append(_node_of_constant(ids[key], item, names, values))
             continue
-        nodes.append(_node_of_record(item, names, values, grads, found.get(key), key in ends))
+        cotangent, is_output = found.get(key), key in ends
+        nodes.append(_node_of_record(ids[key], item, names, values, grads, cotangent, is_output))
         for position, (value, made) in enumerate(
             zip(item[FIRST::2], item[FIRST + 1 :: 2], strict=True)
         ):
             operand = made[NUMBER] if made is not None else _constant_key(item, position, value)
-            source = _id(operand) if operand in kept else OMITTED
-            edges.append(Edge(source, _id(key), position))
+            edges.append(Edge(ids.get(operand, OMITTED), ids[key], position))
     leaves = sum(1 for record in records.values() if record[OP] is LEAF)
     picks = sum(1 for record in records.values() if record[OP] is PICK)
     return Reading(
@@ -121,7 +123,7 @@ def read(
         leaves=leaves,
         constants=len(constants) + len(loose),
         depth=_depth(records),
-        omitted=total - len(kept) - len(loose),
+        omitted=max(0, total - len(kept) - len(loose)),
         counted_all=counted_all,
         notes=tuple(notes),
     )
@@ -198,14 +200,14 @@ def _depth(records: dict[int, list[Any]]) -> int:
 
 
 # -- nodes --------------------------------------------------------------------------------------
-def _id(key: Any) -> str:
-    if type(key) is int:
-        return f"n{key}"
-    return f"a{key[1]}" if key[0] == "array" else f"c{key[0]}_{key[1]}"
-
-
 def _node_of_record(
-    record: list[Any], names: Names, values: bool, grads: bool, cotangent: Any, is_output: bool
+    id: str,
+    record: list[Any],
+    names: Names,
+    values: bool,
+    grads: bool,
+    cotangent: Any,
+    is_output: bool,
 ) -> Node:
     op, output, params = record[OP], record[OUTPUT], record[PARAMS]
     kind = {LEAF: "leaf", PICK: "pick", CHECKPOINT: "checkpoint"}.get(op, "operation")
@@ -223,7 +225,7 @@ def _node_of_record(
         operand = record[FIRST] if len(record) > FIRST else output
         shown = settings(op, params, operand, output)
     return Node(
-        id=_id(record[NUMBER]),
+        id=id,
         kind=kind,
         name=names.of_record(record),
         op=None if kind == "leaf" else str(op),
@@ -237,10 +239,10 @@ def _node_of_record(
     )
 
 
-def _node_of_constant(key: Any, value: Any, names: Names, values: bool) -> Node:
+def _node_of_constant(id: str, value: Any, names: Names, values: bool) -> Node:
     shape = shape_of(value)
     return Node(
-        id=_id(key),
+        id=id,
         kind="constant",
         name=names.of_constant(value),
         op=None,
@@ -254,11 +256,11 @@ def _node_of_constant(key: Any, value: Any, names: Names, values: bool) -> Node:
     )
 
 
-def _node_of_tensor(tensor: Any, names: Names, values: bool) -> Node:
+def _node_of_tensor(id: str, tensor: Any, names: Names, values: bool) -> Node:
     """An output that is off the tape."""
     value = tensor._value
     return Node(
-        id=f"t{id(tensor)}",
+        id=id,
         kind="constant",
         name=tensor.name or names.of_constant(value),
         op=None,
