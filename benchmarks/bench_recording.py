@@ -139,7 +139,9 @@ def import_time(rounds: int = 9) -> float:
     )
     times = []
     for _ in range(rounds):
-        out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        out = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        )
         times.append(float(out.stdout))
     return statistics.median(times)
 
@@ -204,7 +206,9 @@ def main() -> None:
                 print(f"    {name:20} {value * 1e3:8.1f} ms")
     results["bytes per recorded 0-d operation"] = bytes_per_node()
     results["import over NumPy, ms"] = import_time() * 1e3
-    print(f"memory per recorded 0-d operation: {results['bytes per recorded 0-d operation']:.0f} bytes")
+    print(
+        f"memory per recorded 0-d operation: {results['bytes per recorded 0-d operation']:.0f} bytes"
+    )
     print(f"import tapegrad over NumPy: {results['import over NumPy, ms']:.1f} ms")
     if options.json:
         with open(options.json, "w") as file:

@@ -106,7 +106,9 @@ def rate_derivative(x: tg.Tensor, y: tg.Tensor, held_x: tg.Tensor, held_y: tg.Te
         state = rule.init(params)
         for i in range(10):
             batch = slice(i * BATCH, (i + 1) * BATCH)
-            scores = tg.func.functional_call(model, dict(zip(names, params, strict=True)), (x[batch],))
+            scores = tg.func.functional_call(
+                model, dict(zip(names, params, strict=True)), (x[batch],)
+            )
             loss = nn.functional.cross_entropy(scores, y[batch])
             grads = tg.grad(loss, params, create_graph=True)
             grads, _ = optim.functional.clip_by_global_norm(grads, CLIP)
@@ -173,7 +175,9 @@ def main() -> None:
     took = time.perf_counter() - began
     with tg.no_grad():
         held = nn.metrics.accuracy(model(held_x), held_y).item()
-    print(f"\n{held:.2%} right on the {len(held_x)} held-out digits, after {took:.1f} s of training")
+    print(
+        f"\n{held:.2%} right on the {len(held_x)} held-out digits, after {took:.1f} s of training"
+    )
 
     print("\nThe trained model's loss: gradients against finite differences")
     check_layers(model, train_x[:32], train_y[:32])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from tapegrad import Tensor, randperm, tensor
@@ -41,7 +41,7 @@ class DataLoader:
 
     def __init__(
         self,
-        dataset: TensorDataset | Sequence[Any],
+        dataset: TensorDataset,
         batch_size: int = 1,
         shuffle: bool = False,
         *,

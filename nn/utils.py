@@ -25,7 +25,7 @@ def clip_grad_norm_(
     >>> tg.nn.utils.clip_grad_norm_([w], 1.0)
     tensor(5.)
     >>> w.grad
-    tensor([0.6, 0.8])
+    tensor([0.6000, 0.8000])
 
     Source: Pascanu, Mikolov and Bengio (2013).
     """

@@ -56,7 +56,9 @@ def leaves_tensor_ops(node: ast.AST) -> str | None:
     if isinstance(node, ast.Attribute) and node.attr in {"data", "_value"}:
         return f".{node.attr}"
     if isinstance(node, (ast.Import, ast.ImportFrom)):
-        names = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+        names = (
+            [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+        )
         for name in names:
             root = name.split(".")[0]
             if root in FOREIGN - {"math"}:  # math.pi and sizes are fine; its calls are caught
@@ -103,7 +105,9 @@ def all_findings() -> list[tuple[str, str, int, str]]:
 
 def test_mathematics_is_tensor_ops_only():
     unlisted = [f for f in all_findings() if (f[0], f[1]) not in ALLOWED]
-    assert not unlisted, "\n".join(f"{f}:{line} in {name}: {what}" for f, name, line, what in unlisted)
+    assert not unlisted, "\n".join(
+        f"{f}:{line} in {name}: {what}" for f, name, line, what in unlisted
+    )
 
 
 def test_every_exception_is_needed():

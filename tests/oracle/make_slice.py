@@ -1,6 +1,6 @@
 """Reference numbers for losses, optimizers and layers, made with PyTorch (float64).
 
-    python tests/oracle/make_slice.py      # writes tests/data/slice.json
+python tests/oracle/make_slice.py      # writes tests/data/slice.json
 """
 
 from __future__ import annotations
@@ -70,8 +70,18 @@ def losses() -> dict[str, Any]:
     add("cross_entropy", {"weight": weight}, x, soft)
     add("cross_entropy", {}, x, some)
     for reduction in ("mean", "none"):
-        add("cross_entropy", {"label_smoothing": 0.2, "weight": weight, "reduction": reduction}, x, some)
-        add("cross_entropy", {"label_smoothing": 0.2, "weight": weight, "reduction": reduction}, x, soft)
+        add(
+            "cross_entropy",
+            {"label_smoothing": 0.2, "weight": weight, "reduction": reduction},
+            x,
+            some,
+        )
+        add(
+            "cross_entropy",
+            {"label_smoothing": 0.2, "weight": weight, "reduction": reduction},
+            x,
+            soft,
+        )
     add("cross_entropy", {"label_smoothing": 0.1}, images, dense)
     add("cross_entropy", {}, x[0], labels[0])
     add("nll_loss", {"weight": weight}, torch.log_softmax(x, 1), some)
