@@ -265,7 +265,7 @@ def separate(tensor: Any) -> None:
     tensor._base = None
     tensor._views = family = Family(tensor)
     for member, found in zip(mine, chains, strict=True):
-        chain = None
+        chain: Any = None
         for op, params in found:
             chain = (op, params, chain)
         member._base = Alias(family, tensor, chain)

@@ -153,7 +153,7 @@ def _into_root(root: Tensor, steps: list[Any], self: Tensor, new: Tensor) -> Ten
     if len(steps) == 1 and steps[0][0].name == "getitem":
         return index_put(whole, new, index=steps[0][1]["index"], accumulate=False)  # type: ignore[no-any-return]
     count = int(np.prod(root.shape))
-    chain = None
+    chain: Any = None
     for op, params in steps:
         chain = (op, params, chain)
     positions = np.ravel(follow(np.arange(count).reshape(root.shape), chain))
@@ -577,6 +577,23 @@ that requires a gradient, outside ``no_grad()``.
 """
 
 
+_EXAMPLE = """
+>>> import tapegrad as tg
+>>> x = tg.tensor([0.25, 0.5])
+>>> x.{}() is x
+True
+"""
+_UNARY = {
+    f"{name}_"
+    for name in (
+        "abs", "acos", "asin", "asinh", "atan", "atanh", "ceil", "cos", "cosh", "digamma", "erf",
+        "erfc", "erfinv", "exp", "exp2", "expm1", "floor", "frac", "lgamma", "log", "log10",
+        "log1p", "log2", "logit", "nan_to_num", "neg", "reciprocal", "relu", "round", "rsqrt",
+        "sigmoid", "sign", "sin", "sinh", "sqrt", "square", "tan", "tanh", "trunc",
+    )
+}  # fmt: skip
+
+
 def _build() -> None:
     for function in (copy_, fill_, zero_, fill_diagonal_, index_put_, detach_):
         METHODS[function.__name__] = function
@@ -593,7 +610,8 @@ def _build() -> None:
         METHODS[f"{name}_"] = _metadata(f"{name}_", name)
     for name, method in list(METHODS.items()):
         if method.__doc__ is None:
-            _named(method, name, _DOC.format(OUT_OF_PLACE.get(name, name[:-1])))
+            text = _DOC.format(OUT_OF_PLACE.get(name, name[:-1]))
+            _named(method, name, text + (_EXAMPLE.format(name) if name in _UNARY else ""))
     for name in ("add", "sub", "mul"):
         METHODS[f"__i{name}__"] = _operator(METHODS[f"{name}_"])
     METHODS["__itruediv__"] = _operator(METHODS["div_"])

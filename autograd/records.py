@@ -117,7 +117,7 @@ _overwriting = threading.RLock()  # re-entrant: a collection inside it may run a
 def owner(array: ndarray) -> ndarray:
     """The array that owns the memory of a view."""
     while array.base is not None:
-        base = array.base
+        base: Any = array.base
         if type(base) is not ndarray:  # a strided view or a locked one has a go-between
             base = base.obj if type(base) is memoryview else getattr(base, "base", None)
             if type(base) is not ndarray:

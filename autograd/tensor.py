@@ -534,7 +534,8 @@ def locked_array(value: Any) -> ndarray:
     """The same for users: nobody can make it writable again and change a saved value unseen."""
     if type(value) is not ndarray:
         return frozen_array(value)
-    return np.asarray(memoryview(value).toreadonly())
+    buffer: Any = value
+    return np.asarray(memoryview(buffer).toreadonly())
 
 
 def represent(tensor: Tensor) -> str:
