@@ -40,7 +40,10 @@ def dot_source(
     reading: Reading, direction: str, caption: str, background: str, fine: bool = False
 ) -> str:
     """The whole graph in DOT; ``fine`` asks for many pixels per inch."""
-    gap = "nodesep=0.18, ranksep=0.32" if direction == "LR" else "nodesep=0.25, ranksep=0.3"
+    if direction == "LR":
+        gap, sign = "nodesep=0.18, ranksep=0.32", "labeldistance=1.6, labelangle=-40"
+    else:
+        gap, sign = "nodesep=0.25, ranksep=0.3", "labeldistance=2.1, labelangle=-30"
     lines = [
         "digraph tapegrad {",
         f"  graph [rankdir={direction}, bgcolor={quoted(background)}, {gap}, pad=0.1, "
@@ -49,7 +52,7 @@ def dot_source(
         f'  node [fontname="{_FONT}", fontsize={_SIZE:g}, fontcolor="{_INK}", style=filled, '
         'height=0.3, width=0.3, margin="0.11,0.06"]',
         f'  edge [fontname="{_FONT}", fontsize=8.5, fontcolor="{_GREY}", color="{_GREY}", '
-        "arrowsize=0.6]",
+        f"arrowsize=0.6, {sign}]",
     ]
     nodes = {node.id: node for node in reading.nodes}
     far = _far_edges(reading)
@@ -181,9 +184,7 @@ def _more(node: Node) -> list[str]:
 def _tip(edge: Edge, target: Node) -> str:
     """The attributes of an arrow: a sign at the second operand where the order matters."""
     sign = _SIGNS.get(target.op or "") if edge.position == 1 else None
-    return (
-        f"headlabel={quoted(sign)}, labeldistance=1.6, labelangle=-40, fontsize=12" if sign else ""
-    )
+    return f"headlabel={quoted(sign)}, fontsize=12" if sign else ""
 
 
 def quoted(text: str) -> str:
