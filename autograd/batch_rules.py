@@ -16,7 +16,8 @@ import numpy as np
 from numpy import ndarray
 
 from . import methods as _methods  # noqa: F401  (every primitive is there once it is loaded)
-from .batched import Batched, NoStaticShape, full_levels, levels_of, sizes_of, take
+from .batched import Batched, NoStaticShape, full_levels, levels_of, sizes_of
+from .batched_indexing import take
 from .ops import indexing
 from .ops.engine import check_holds
 from .primitive import REGISTRY

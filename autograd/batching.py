@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from . import batch_rules as _batch_rules  # noqa: F401  (it states the rules of some primitives)
+# Importing these states the rules they hold.
+from . import batch_rules as _batch_rules  # noqa: F401
+from . import batched_products as _batched_products  # noqa: F401
 from .batched import (
     ACTIVE,
     Batched,
