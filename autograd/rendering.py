@@ -41,7 +41,7 @@ def render(dot_source: str, format: str = "svg") -> bytes:
 
     Raises ``ValueError`` for a graph that Graphviz cannot read or a format it does not know,
     ``RendererMissing`` when there is no way to draw, and ``RuntimeError`` when the graph is too
-    large for the wheels (tens of thousands of nodes).
+    large for the wheels (thousands of nodes, or long arrows past many).
 
     >>> picture = render("digraph { x -> y }")
     >>> picture.startswith(b"<?xml"), b"<title>x&#45;&gt;y</title>" in picture
