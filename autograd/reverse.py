@@ -55,11 +55,19 @@ def fit(cotangent: Any, value: Any) -> Any:
 
 def _fit_general(cotangent: Any, value: Any) -> Any:
     """The same for Tensors (recorded) and for duck arrays."""
+    if (
+        type(cotangent) is Batched
+        and type(value) is Batched
+        and cotangent.levels == value.levels
+        and cotangent.shape == value.shape
+        and cotangent.array.dtype == value.array.dtype
+    ):
+        return cotangent
     cotangent = sum_finished(cotangent, value)
     shape, dtype = shape_of(value), dtype_of(value)
-    if shape_of(getattr(cotangent, "_value", cotangent)) != shape:
+    if shape_of(cotangent) != shape:
         cotangent = sum_to(cotangent, shape=shape)
-    raw = getattr(cotangent, "_value", cotangent)
+    raw = cotangent._value if isinstance(cotangent, Tensor) else cotangent
     if dtype_of(raw) != dtype:
         cotangent = cast(cotangent, dtype=dtype)
     return cotangent
