@@ -85,9 +85,14 @@ def zeros_for(x: Tensor) -> Tensor:
     return make(full_like_value(0.0 if x.dtype.kind == "f" else 0, x._value), None)
 
 
-def pull_back(roots: Sequence[Any], inputs: Sequence[Tensor], graph: bool) -> list[Tensor]:
-    """The cotangents of ``inputs``, zeros where nothing arrives."""
-    wanted = {x._record[0]: None for x in inputs}  # type: ignore[index]
+def pull_back(
+    roots: Sequence[Any], inputs: Sequence[Tensor], graph: bool, closed: bool = False
+) -> list[Tensor]:
+    """The cotangents of ``inputs``, zeros where nothing arrives.
+
+    ``closed``: there is nothing below but the inputs, so that no path need be looked for.
+    """
+    wanted = None if closed else {x._record[0]: None for x in inputs}  # type: ignore[index]
     if not roots:
         arrived = {}
     elif graph:
@@ -202,7 +207,7 @@ def _differentiate(
     if record is not None:
         seed = full_like_value(1.0, value._value)
         roots = [(record, make(seed, None) if graph else seed)]
-    found = pull_back(roots, scope.inputs, graph)
+    found = pull_back(roots, scope.inputs, graph, closed=scope.is_recorded_outside and not graph)
     if not graph and record is not None:
         value = make(value._value, None)
     return value, unflatten(recipe, found), scope.close(aux) if has_aux else None
