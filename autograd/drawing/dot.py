@@ -203,8 +203,9 @@ def quoted(text: str) -> str:
 _WIDE = 1600.0  # points; a wider picture scrolls instead of shrinking to nothing
 
 
-def finished_svg(picture: str) -> str:
-    """Graphviz's SVG made ready for a page: no prolog, titles bold, fits the page's width."""
+def finished_svg(picture: str, *, in_page: bool = True) -> str:
+    """Graphviz's SVG made ready: no prolog, titles bold, and ``in_page`` no wider than the page
+    (a style that some programs for SVG files take for no height at all)."""
     picture = picture[picture.index("<svg") :]
     # Plain labels have one font; a bold first line tells what a node is from what it holds.
     picture = re.sub(
@@ -214,7 +215,7 @@ def finished_svg(picture: str) -> str:
         flags=re.S,
     )
     width = re.match(r'<svg width="([\d.]+)pt"', picture)
-    if width and float(width[1]) <= _WIDE:
+    if in_page and width and float(width[1]) <= _WIDE:
         picture = picture.replace("<svg ", '<svg style="max-width:100%;height:auto" ', 1)
     return picture
 

@@ -105,7 +105,8 @@ class Graph:
         if suffix in _DOT_SUFFIXES:
             data = self.dot.encode()
         elif suffix == ".svg":
-            data = b'<?xml version="1.0" encoding="UTF-8"?>\n' + self.svg().encode()
+            picture = finished_svg(render(self.dot, "svg").decode(), in_page=False)
+            data = b'<?xml version="1.0" encoding="UTF-8"?>\n' + picture.encode()
         else:
             data = render(self._source("white", suffix in _PIXELS), suffix[1:])
         return write_atomically(target, data)
