@@ -63,11 +63,21 @@ def update(self: Tensor, name: str, result: Callable[[], Any], casting: bool = F
         if new._record is None:  # a constant written over it: still on the tape, with gradient 0
             new = index_put(make(self._value, self._record), new, index=_ALL, accumulate=False)
         rebind(self, new)
-    elif type(self._value) in PLAIN and type(new._value) in PLAIN:
+    elif _in_one_memory(self._value, new._value):
         write(self, new._value)
-    else:  # inside vmap there is no memory to change
+    else:
         rebind(self, new)
     return self
+
+
+def _in_one_memory(value: Any, new: Any) -> bool:
+    """Whether there is memory that can take the value: not inside vmap, nor in the checker's
+    complex step, where an imaginary part would be lost."""
+    return (
+        type(value) in PLAIN
+        and type(new) in PLAIN
+        and (dtype_of(new).kind != "c" or dtype_of(value).kind == "c")
+    )
 
 
 def _refuse_leaf(self: Tensor) -> None:
@@ -98,7 +108,7 @@ def _fit(self: Tensor, name: str, new: Tensor, casting: bool) -> Tensor:
             f"{new.shape}: an in-place operation cannot change the shape. Compute out of place."
         )
     dtype = self.dtype
-    if new.dtype != dtype:
+    if new.dtype != dtype and new.dtype.kind != "c":
         if not casting and _KINDS[new.dtype.kind] > _KINDS[dtype.kind]:
             raise RuntimeError(
                 f"{name}: result type {new.dtype} can't be cast to the desired output type "
@@ -468,12 +478,15 @@ _NAMES = (
     "clip", "cos", "cosh", "cumprod", "cumsum", "digamma", "erf", "erfc", "erfinv", "exp",
     "exp2", "expm1", "floor", "floor_divide", "fmod", "frac", "hypot", "lerp", "lgamma",
     "log", "log10", "log1p", "log2", "logit", "nan_to_num", "neg", "pow", "reciprocal",
-    "relu", "remainder", "round", "rsqrt", "sigmoid", "sign", "sin", "sinh", "sqrt",
-    "square", "tan", "tanh", "tril", "triu", "trunc", "xlogy", "addcdiv", "addcmul",
-    "index_add", "index_copy",
-    "index_fill", "masked_fill", "masked_scatter", "scatter", "scatter_add",
-    "scatter_reduce", "logical_and", "logical_or", "logical_xor", "logical_not", "eq",
-    "ne", "lt", "le", "gt", "ge",
+    "relu", "remainder", "round", "rsqrt", "sigmoid", "sign", "sin", "sinh", "sqrt", "square",
+    "tan", "tanh", "tril", "triu", "trunc", "xlogy", "addcdiv", "addcmul", "index_add",
+    "index_copy", "index_fill", "masked_fill", "masked_scatter", "scatter", "scatter_add",
+    "scatter_reduce", "logical_and", "logical_or", "logical_xor", "logical_not", "eq", "ne",
+    "lt", "le", "gt", "ge", "addmm", "addmv", "addr", "addbmm", "baddbmm", "arccos",
+    "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "clamp_min", "clamp_max",
+    "copysign", "deg2rad", "rad2deg", "fix", "float_power", "heaviside", "polygamma", "sgn",
+    "sinc", "greater", "greater_equal", "less", "less_equal", "not_equal", "bitwise_and",
+    "bitwise_or", "bitwise_xor", "bitwise_not", "bitwise_left_shift", "bitwise_right_shift",
 )  # fmt: skip
 OUT_OF_PLACE = {f"{name}_": name for name in _NAMES}
 OUT_OF_PLACE.update(
@@ -486,12 +499,17 @@ OUT_OF_PLACE.update(
 )
 
 
+#: Where the result is written whatever its dtype: comparisons give 0 and 1.
+_ANY_DTYPE = {"eq", "ne", "lt", "le", "gt", "ge", "greater", "greater_equal", "less"}
+_ANY_DTYPE |= {"less_equal", "not_equal", "logical_and", "logical_or", "logical_xor", "logical_not"}
+
+
 def _from_name(name: str, function_name: str) -> Callable[..., Tensor]:
-    compares = function_name in ("eq", "ne", "lt", "le", "gt", "ge")
+    casting = function_name in _ANY_DTYPE
 
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         function = getattr(Tensor, function_name)
-        return update(self, name, lambda: function(_old(self), *args, **kwargs), casting=compares)
+        return update(self, name, lambda: function(_old(self), *args, **kwargs), casting=casting)
 
     return method
 
@@ -618,7 +636,14 @@ def _build() -> None:
     METHODS["__ipow__"] = _operator(METHODS["pow_"])
     METHODS["__ifloordiv__"] = _operator(METHODS["floor_divide_"])
     METHODS["__imod__"] = _operator(METHODS["remainder_"])
-    for name, symbol in (("and", operator.and_), ("or", operator.or_), ("xor", operator.xor)):
+    symbols = {
+        "and": operator.and_,
+        "or": operator.or_,
+        "xor": operator.xor,
+        "lshift": operator.lshift,
+        "rshift": operator.rshift,
+    }
+    for name, symbol in symbols.items():
         METHODS[f"__i{name}__"] = _operator(_bitwise(f"__i{name}__", symbol))
 
 

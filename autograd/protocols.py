@@ -39,6 +39,12 @@ def _engine(name: str) -> Callable[..., Any]:
 
 # -- sequences --------------------------------------------------------------------------------
 @_method
+def __reversed__(self: Tensor) -> Tensor:
+    """The tensor with its first dimension in reverse, as torch's."""
+    return _engine("flip")(self, (0,)) if self.shape else self  # type: ignore[no-any-return]
+
+
+@_method
 def __contains__(self: Tensor, element: Any) -> bool:
     """Whether some element equals the given number."""
     other = element._value if isinstance(element, Tensor) else element

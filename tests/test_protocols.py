@@ -335,6 +335,7 @@ def test_sequences():
     np.testing.assert_array_equal(x.grad.numpy(), X[::-1])
     assert len(x) == 2 and 0.75 in x and 7.0 not in x and tg.tensor(0.75) in x
     a, b, c = tg.tensor([1, 2, 3])
+    assert reversed(tg.tensor([1, 2, 3])).tolist() == [3, 2, 1]
     assert (a.item(), b.item(), c.item()) == (1, 2, 3)
     for use in (iter, len):
         with pytest.raises(TypeError, match="0-d"):
