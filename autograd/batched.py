@@ -198,6 +198,12 @@ class Batched:
     def __setitem__(self, index: Any, value: Any) -> None:
         RULES["put"](self, index, value)
 
+    def __matmul__(self, other: Any) -> Any:
+        return RULES[np.matmul](self, other)
+
+    def __rmatmul__(self, other: Any) -> Any:
+        return RULES[np.matmul](other, self)
+
     def __iter__(self) -> Any:
         return (self[i] for i in range(len(self)))
 
@@ -375,6 +381,7 @@ def _reflected(ufunc: Any) -> Callable[[Any, Any], Any]:
     return method
 
 
+_ufunc: Any
 for _name, _ufunc in {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.true_divide,
     "floordiv": np.floor_divide, "mod": np.remainder, "pow": np.power,
@@ -392,5 +399,3 @@ for _name, _ufunc in {
     "neg": np.negative, "pos": np.positive, "abs": np.absolute, "invert": np.invert,
 }.items():  # fmt: skip
     setattr(Batched, f"__{_name}__", lambda self, _u=_ufunc: Batched(_u(self.array), self.levels))
-Batched.__matmul__ = lambda self, other: RULES[np.matmul](self, other)  # type: ignore[attr-defined]
-Batched.__rmatmul__ = lambda self, other: RULES[np.matmul](other, self)  # type: ignore[attr-defined]

@@ -87,6 +87,7 @@ def _along(function: Any, default: Any = None) -> Callable[..., Any]:
 
 
 RULES["accumulate"] = lambda ufunc, *args, **kwargs: _along(ufunc.accumulate, 0)(*args, **kwargs)
+_f: Any
 for _f in (
     np.sum, np.prod, np.mean, np.max, np.min, np.amax, np.amin, np.std, np.var, np.any, np.all,
     np.nansum, np.nanmax, np.nanmin, np.nanmean, np.count_nonzero, np.median, np.ptp,
@@ -301,10 +302,11 @@ def _where(condition: Any, *branches: Any) -> Any:
 def _clip(a: Any, a_min: Any = None, a_max: Any = None, **kwargs: Any) -> Any:
     if kwargs:
         raise NoRule("clip with these arguments has no rule inside vmap")
-    given = [v for v in (a, a_min, a_max) if v is not None]
-    levels, arrays = align(given)
+    bounds = (a, a_min, a_max)
+    levels, arrays = align([v for v in bounds if v is not None])
     rest = iter(arrays)
-    return Batched(np.clip(*[None if v is None else next(rest) for v in (a, a_min, a_max)]), levels)
+    aligned: list[Any] = [None if v is None else next(rest) for v in bounds]
+    return Batched(np.clip(*aligned), levels)
 
 
 @rule_for(np.zeros_like)

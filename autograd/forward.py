@@ -49,8 +49,8 @@ def push_forward(
     _carry([y._record for y in outputs if y._record is not None], known, graph)
     results: list[Tensor | None] = []
     for y in outputs:
-        t = None if y._record is None else known.get(y._record[NUMBER])
-        results.append(t if t is None or isinstance(t, Tensor) else make(t, None))
+        found = None if y._record is None else known.get(y._record[NUMBER])
+        results.append(found if found is None or isinstance(found, Tensor) else make(found, None))
     return results
 
 
@@ -75,7 +75,9 @@ def _carry(roots: Sequence[list[Any]], known: dict[int, Any], graph: bool, floor
         if record[OP] is CHECKPOINT:
             _carry_again(record, known, graph)
             continue
-        ts = [None if r is None else known.get(r[NUMBER]) for r in record[FIRST + 1 :: 2]]
+        ts: list[Any] = [
+            None if r is None else known.get(r[NUMBER]) for r in record[FIRST + 1 :: 2]
+        ]
         if all(t is None for t in ts):
             continue
         if record[OP] is PICK:

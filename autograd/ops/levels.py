@@ -33,32 +33,32 @@ def _internal(
     return _expose(op, _generic(op), register=False)
 
 
-enter_level = _internal(
+enter_level: Any = _internal(
     "vmap_in",
     lambda x, *, level, axis, size: batched.enter_level(x, level, axis),
     lambda g, _x, *, level, axis, size: leave_level(g, level=level, axis=axis, size=size),
     "Dimension ``axis`` of x becomes a level.",
 )
-leave_level = _internal(
+leave_level: Any = _internal(
     "vmap_out",
     lambda x, *, level, axis, size: batched.leave_level(x, level, axis, size),
     lambda g, _x, *, level, axis, size: enter_level(g, level=level, axis=axis, size=size),
     "A level becomes dimension ``axis``.",
 )
-sum_level = _internal(
+sum_level: Any = _internal(
     "vmap_sum",
     lambda x, *, level, size: batched.sum_level(x, level, size),
     lambda g, _x, *, level, size: spread_level(g, level=level, size=size),
     "The sum over a level: what an operand gets that was the same for all examples.",
 )
-spread_level = _internal(
+spread_level: Any = _internal(
     "vmap_spread",
     lambda x, *, level, size: batched.spread_level(x, level, size),
     lambda g, _x, *, level, size: sum_level(g, level=level, size=size),
     "The same value for every example of a level.",
 )
 #: Where a transformation takes an argument that is on the tape already.
-identity = _internal(
+identity: Any = _internal(
     "identity", lambda x: x, lambda g, _x: g, "The value itself, under a new number on the tape."
 )
 
