@@ -147,7 +147,11 @@ class Primitive:
             return []
         found: dict[str, Any] = {}
         for i, is_tracked in enumerate(tracked):
-            rule = self._read_rules[i if len(self._read_rules) > 1 else 0] if self._read_rules else None
+            rule = (
+                self._read_rules[i if len(self._read_rules) > 1 else 0]
+                if self._read_rules
+                else None
+            )
             if not is_tracked or rule is None:
                 continue
             of_output, of_operands = _reading(rule, self.family)
@@ -170,7 +174,7 @@ class _AllBut:
 
 
 def _reading(rule: Callable[..., Any], family: str) -> tuple[bool, set[int] | _AllBut | None]:
-    """Which values a rule reads, from the names of its arguments: (output?, operands or None=all)."""
+    """Which values a rule reads, by its arguments' names: (output?, operands; None means all)."""
     code = getattr(rule, "__code__", None)
     if code is None:
         return True, None
@@ -263,9 +267,7 @@ def _raw(op: Primitive, values: Sequence[Any], params: dict[str, Any]) -> Any:
     return settle(y)
 
 
-def _recover(
-    op: Primitive, values: Sequence[Any], params: dict[str, Any], error: Exception
-) -> Any:
+def _recover(op: Primitive, values: Sequence[Any], params: dict[str, Any], error: Exception) -> Any:
     """After a forward failed: inside vmap compute it example by example, else say what is wrong."""
     if isinstance(error, CheckError):
         raise error
@@ -340,7 +342,12 @@ def _promote(
 
 
 def _record(
-    op: Primitive, y: Any, params: dict[str, Any], values: Sequence[Any], records: Sequence[Any], mode: Any
+    op: Primitive,
+    y: Any,
+    params: dict[str, Any],
+    values: Sequence[Any],
+    records: Sequence[Any],
+    mode: Any,
 ) -> list[Any]:
     record = [next_number(), op, y, params or None, None]
     for value, made in zip(values, records, strict=True):
@@ -412,7 +419,9 @@ def explain(
     op: Primitive, values: Sequence[Any], params: dict[str, Any], error: Exception
 ) -> Exception:
     """The error that says what was wrong, with the shapes at hand."""
-    operands = ", ".join(f"{shape_of(v)} {dtype_of(v)}" for v in values if hasattr(v, "dtype") or type(v) in NUMBERS)
+    operands = ", ".join(
+        f"{shape_of(v)} {dtype_of(v)}" for v in values if hasattr(v, "dtype") or type(v) in NUMBERS
+    )
     settings = "".join(f", {k}={v!r}" for k, v in params.items() if not hasattr(v, "__array__"))
     text = f"{op.name}: operands of shape and dtype {operands}{settings}: {error}"
     if "broadcast" in str(error):
@@ -513,7 +522,7 @@ def _unary(op: Primitive) -> Callable[..., Any]:
 
 
 def _binary(op: Primitive) -> Callable[..., Any]:
-    """The function of an elementwise primitive of two operands, with the common cases spelled out."""
+    """The function of an elementwise primitive of two operands, its common cases spelled out."""
     forward = op.forward
     scalar_forward = op.scalar or (lambda a, b: settle(forward(a, b)))
 
@@ -767,7 +776,9 @@ def reduction(
     (or as a scalar, where nothing else is left).
     """
 
-    def rule(g: Any, y: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool, **params: Any) -> Any:
+    def rule(
+        g: Any, y: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool, **params: Any
+    ) -> Any:
         from .ops.shaping import expand_dims
 
         if not keepdims and shape_of(g):  # a scalar fits as it is
@@ -840,7 +851,13 @@ def constant(
 ) -> Any:
     """An operation without a derivative (comparisons, argmax, ...): its result is off the tape."""
     op = Primitive(
-        name, forward, family="constant", samples=samples, doc=doc, floating=False, promotes=promotes
+        name,
+        forward,
+        family="constant",
+        samples=samples,
+        doc=doc,
+        floating=False,
+        promotes=promotes,
     )
     return _register(op, _generic, False)
 
@@ -879,7 +896,7 @@ def primitive(
 
     >>> import numpy as np, tapegrad as tg
     >>> cube = tg.primitive(
-    ...     "doc_cube", lambda x: x * x * x, partials=lambda _y, x: 3 * x * x, samples=[([0.5, -2.0],)]
+    ...     "doc_cube", lambda x: x * x * x, partials=lambda _y, x: 3 * x * x, samples=[([0.5],)]
     ... )
     >>> x = tg.tensor(2.0, requires_grad=True)
     >>> cube(x).backward()
@@ -905,10 +922,17 @@ def primitive(
     if not samples:
         raise ValueError(f"primitive {name!r} needs samples of its domain, which its tests run on")
     options.update(
-        samples=[s if isinstance(s, Sample) else Sample(*s) for s in samples], doc=doc, override=override
+        samples=[s if isinstance(s, Sample) else Sample(*s) for s in samples],
+        doc=doc,
+        override=override,
     )
     if partials is not None:
-        return elementwise(name, forward, *(partials if isinstance(partials, (list, tuple)) else [partials]), **options)
+        return elementwise(
+            name,
+            forward,
+            *(partials if isinstance(partials, (list, tuple)) else [partials]),
+            **options,
+        )
     if transpose is not None:
         return linear(name, forward, transpose, **options)
     if transposes is not None:

@@ -90,7 +90,8 @@ def refuse_overwritten(record: list[Any]) -> None:
     for name, value in saved:
         if overwritten_since(value, number):
             raise RuntimeError(
-                f"a value that the derivative of '{op}' needs ({name}, shape {shape_of(value)}, dtype "
+                f"a value that the derivative of '{op}' needs ({name}, shape {shape_of(value)}, "
+                "dtype "
                 f"{dtype_of(value)}) was changed in place after it was used. Compute the gradient "
                 "before the change, or change a clone()."
             )
@@ -284,7 +285,11 @@ def contributions(
             # A rule on Python floats hit 1/0 or an overflow: NumPy's scalars carry on to inf.
             with np.errstate(all="ignore"):
                 cotangent = op.pull(
-                    i, _numpy_scalar(g), _numpy_scalar(result), [_numpy_scalar(v) for v in operands], params
+                    i,
+                    _numpy_scalar(g),
+                    _numpy_scalar(result),
+                    [_numpy_scalar(v) for v in operands],
+                    params,
                 )
         if cotangent is not None:
             yield target, fit(cotangent, values[i])
@@ -357,7 +362,9 @@ def _run_hooks(note: Note, g: Any) -> Any:
     for hook in list((note.hooks or {}).values()):
         is_raw = not isinstance(g, Tensor)
         raw = g if is_raw else g._value
-        handle = make(frozen_array(raw) if type(raw) is ndarray else raw, None if is_raw else g._record)
+        handle = make(
+            frozen_array(raw) if type(raw) is ndarray else raw, None if is_raw else g._record
+        )
         changed = hook(handle)
         if changed is None:
             continue
@@ -417,7 +424,9 @@ def _seed(output: Any, gradient: Any, graph: bool, what: str) -> Any:
     return gradient if graph else gradient._value
 
 
-def _deliver(arrived: dict[int, tuple[list[Any], Any]], only: set[int] | None, taken: list[Any]) -> None:
+def _deliver(
+    arrived: dict[int, tuple[list[Any], Any]], only: set[int] | None, taken: list[Any]
+) -> None:
     """Add what arrived to ``.grad``, by rebinding, never in place."""
     seen = {id(v) for v in taken}
     levels = ACTIVE.get()
@@ -435,7 +444,11 @@ def _deliver(arrived: dict[int, tuple[list[Any], Any]], only: set[int] | None, t
             g = _own(g, seen)
             known = handle._grad
             if known is not None:
-                g = known + g if g._record is not None or known._record is not None else _add(known, g)
+                g = (
+                    known + g
+                    if g._record is not None or known._record is not None
+                    else _add(known, g)
+                )
             handle._grad = g
 
 
@@ -451,10 +464,11 @@ def _own(g: Any, seen: set[int]) -> Tensor:
     """A handle for the user on a cotangent, with memory of its own: the array may be the seed,
     or the cotangent of another tensor too."""
     record, value = (g._record, g._value) if isinstance(g, Tensor) else (None, g)
-    if type(value) is ndarray:
-        if value.base is not None or id(value) in seen:
+    array = value.array if type(value) is Batched else value
+    if type(array) is ndarray:
+        if array.base is not None or id(array) in seen:
             value = value.copy()
-        seen.add(id(value))
+        seen.add(id(value.array if type(value) is Batched else value))
     return make(value, record)
 
 
@@ -491,10 +505,14 @@ def backward(
     if inputs is not None:
         inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
         if not inputs:
-            raise RuntimeError("backward(inputs=[]) has nothing to do: leave inputs out, or name some")
+            raise RuntimeError(
+                "backward(inputs=[]) has nothing to do: leave inputs out, or name some"
+            )
         for i, x in enumerate(inputs):
             if x._record is None:
-                raise RuntimeError(f"backward(): inputs[{i}] (shape {x.shape}) does not require a gradient")
+                raise RuntimeError(
+                    f"backward(): inputs[{i}] (shape {x.shape}) does not require a gradient"
+                )
             if not x.is_leaf:
                 x.retain_grad()
         wanted = {x._record[NUMBER]: None for x in inputs}
@@ -552,7 +570,8 @@ def grad(
     retain = create_graph if retain_graph is None else retain_graph
     wanted = {x._record[NUMBER]: None for x in inputs}
     roots = [
-        (y._record, _seed(y, g, create_graph, "grad()")) for y, g in zip(outputs, grad_outputs, strict=True)
+        (y._record, _seed(y, g, create_graph, "grad()"))
+        for y, g in zip(outputs, grad_outputs, strict=True)
     ]
     if create_graph:
         from .modes import enable_grad
@@ -578,5 +597,3 @@ def grad(
                 "no_grad() or numpy()? Say allow_unused=True to get None instead."
             )
     return tuple(results)
-
-

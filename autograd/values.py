@@ -63,10 +63,13 @@ def as_dtype(dtype: Any) -> np.dtype[Any] | None:
         found = np.dtype(dtype)
     except TypeError:
         raise TypeError(
-            f"unknown dtype {dtype!r}: use 'float16', 'float32', 'float64', an integer dtype or 'bool'"
+            f"unknown dtype {dtype!r}: use 'float16', 'float32', 'float64', an integer dtype or "
+            "'bool'"
         ) from None
     if found.kind not in "fiub":
-        raise TypeError(f"dtype {found} is not supported: tapegrad has float16/32/64, integers and bool")
+        raise TypeError(
+            f"dtype {found} is not supported: tapegrad has float16/32/64, integers and bool"
+        )
     return found
 
 

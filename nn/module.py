@@ -141,7 +141,7 @@ class Module:
             yield module
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """This module and all below it, with dotted names; a shared one once."""
+        """Self and all modules below, with dotted names; a shared one once."""
         stack, seen = [(prefix, self)], set()
         while stack:
             path, module = stack.pop()
@@ -155,7 +155,7 @@ class Module:
             ]
 
     def modules(self) -> Iterator[Module]:
-        """This module and all below it."""
+        """Self and all modules below."""
         for _, module in self.named_modules():
             yield module
 

@@ -58,7 +58,8 @@ class Optimizer:
         unknown = set(group) - set(self.defaults) - {"params"}
         if unknown:
             raise ValueError(
-                f"unknown settings {sorted(unknown)}; {type(self).__name__} has {sorted(self.defaults)}"
+                f"unknown settings {sorted(unknown)}; {type(self).__name__} has "
+                f"{sorted(self.defaults)}"
             )
         known = {id(p) for g in self.param_groups for p in g["params"]}
         for i, p in enumerate(params):

@@ -33,11 +33,12 @@ CUTTING_METHODS = {"item", "numpy", "detach", "tolist", "detach_"}
 CUTTING_CALLS = {"float", "int", "bool", "no_grad", "round"}
 FOREIGN = {"numpy", "scipy", "math", "cmath"}
 #: Settings and values that may be Tensors: branching on their value would cut the gradient.
-REAL = set(
-    "lr momentum dampening weight_decay betas beta1 beta2 eps delta gamma alpha margin smoothing "
-    "label_smoothing temperature weight pos_weight max_norm peak floor rate input target error "
-    "loss values grads params decay epsilon scale norm".split()
-)
+REAL = {
+    *("lr", "momentum", "dampening", "weight_decay", "decay", "betas", "beta1", "beta2", "eps"),
+    *("epsilon", "peak", "floor", "rate", "max_norm", "norm", "scale", "params", "grads"),
+    *("delta", "gamma", "alpha", "margin", "smoothing", "label_smoothing", "temperature"),
+    *("weight", "pos_weight", "input", "target", "error", "loss", "values"),
+}
 
 
 def leaves_tensor_ops(node: ast.AST) -> str | None:

@@ -34,7 +34,8 @@ def reduced_dims(dim: Any, axis: Any, ndim: int, what: str) -> tuple[int, ...]:
         if len(set(found)) != len(found):
             raise RuntimeError(f"{what}: a dimension appears twice in dim={tuple(dim)}")
         return found if ndim else ()
-    return (one_dim(dim, ndim, what),) if ndim else (one_dim(dim, 0, what),) and ()
+    found_one = one_dim(dim, ndim, what)
+    return (found_one,) if ndim else ()
 
 
 def either(dim: Any, axis: Any, what: str) -> Any:

@@ -21,7 +21,7 @@ def numbers(*shape: int, seed: int, scale: float = 1.0) -> torch.Tensor:
 
 
 def value_and_gradients(function: Any, *inputs: torch.Tensor) -> dict[str, Any]:
-    """A loss, its gradient by the first input, and a second derivative (of the squared gradient)."""
+    """A loss, its gradient by the first input, and the gradient of that gradient's square."""
     x = inputs[0].clone().requires_grad_()
     value = function(x, *inputs[1:])
     (first,) = torch.autograd.grad(value.sum(), x, create_graph=True)
