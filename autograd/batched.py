@@ -299,7 +299,8 @@ def enter_level(value: Any, level: int, axis: int) -> Batched:
     else:
         array, levels, source = value, (level,), axis
     place = levels.index(level)
-    return Batched(array if source == place else np.moveaxis(array, source, place), levels)
+    # Always a view, so that what leaves as it came is known to be somebody else's memory.
+    return Batched(array.view() if source == place else np.moveaxis(array, source, place), levels)
 
 
 def leave_level(value: Any, level: int, axis: int, size: int) -> Any:
@@ -310,7 +311,9 @@ def leave_level(value: Any, level: int, axis: int, size: int) -> Any:
     levels = (*value.levels[:place], *value.levels[place + 1 :])
     target = len(levels) + axis
     array = value.array if target == place else np.moveaxis(value.array, place, target)
-    return Batched(array, levels) if levels else array
+    if levels:
+        return Batched(array, levels)
+    return array if array.base is None else array.copy()
 
 
 def spread_level(value: Any, level: int, size: int) -> Batched:

@@ -325,6 +325,7 @@ def test_vmap_in_every_position():
     close(columns, jacrev(vector)(X))
     rows = vmap(vjp(vector, X)[1])(t(np.eye(4)))[0]
     close(rows, jacrev(vector)(X))
+    close(vmap(linearize(vector, X)[1], out_dims=1)(t(np.eye(4))), rows)
 
 
 def test_batched_cotangents_stay_apart_where_they_reach_older_tensors():

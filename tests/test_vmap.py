@@ -379,6 +379,48 @@ def test_float32_and_integers_keep_their_dtype():
     assert mixed.dtype == (x[0][0] * tg.tensor(2.0, dtype="float64")).dtype
 
 
+def test_saved_values_and_results_are_guarded():
+    w, xs = t(np.ones(4), requires_grad=True), wave(5, 4)
+    changed = "changed in place"
+    out = vmap(lambda x: w * x)(xs)
+    xs.mul_(2.0)  # the record inside reads this memory
+    with pytest.raises(RuntimeError, match=changed):
+        out.sum().backward()
+    out = vmap(lambda x: (w * x).tanh())(xs)
+    with tg.no_grad():
+        out.mul_(0.0)
+    with pytest.raises(RuntimeError, match=changed):
+        out.sum().backward()
+    # What comes out is nobody else's memory, and can be written to.
+    before = xs.numpy().copy()
+    vmap(lambda x: x)(xs).add_(1.0)
+    vmap(lambda x: x, in_dims=1, out_dims=1)(xs).add_(1.0)
+    same(xs, before)
+    same(vmap(lambda x: tg.zeros(2, dtype="float64"))(xs).add_(1.0), np.ones((5, 2)))
+    first, second = vmap(grad(lambda a, b: (a + b).sum(), (0, 1)))(xs, xs)
+    first.add_(1.0)
+    same(second, np.ones((5, 4)))
+
+
+def test_the_graph_is_freed_at_once():
+    import gc
+    import weakref
+
+    gc.collect()
+    gc.disable()
+    try:
+        xs = wave(5, 4)
+        w = t(np.ones(4), requires_grad=True)
+        out = vmap(grad(lambda x: (w * x).tanh().sum()))(xs)
+        dead = weakref.ref(out)
+        inside = []
+        vmap(lambda x: inside.append(weakref.ref(x)) or x * 2)(xs)
+        del out
+        assert dead() is None and inside[0]() is None
+    finally:
+        gc.enable()
+
+
 # -- a primitive of a user's ---------------------------------------------------------------------
 def test_a_primitive_that_knows_nothing_of_vmap():
     def forward(x, y):  # floats, branches, loops over elements, writes
