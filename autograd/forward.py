@@ -139,7 +139,9 @@ def _push(record: list[Any], ts: list[Any], graph: bool) -> Any:
                     total = term if total is None else total + term
         return _as(total, y)
     if op.family == "linear":
-        full = [full_like_value(0.0, v) if t is None else t for t, v in zip(ts, values, strict=True)]
+        full = [
+            full_like_value(0.0, v) if t is None else t for t, v in zip(ts, values, strict=True)
+        ]
         return op.function(*full, **params)
     if op.family == "bilinear":
         a, b = xs

@@ -564,8 +564,8 @@ def grad(
             raise TypeError(f"grad(): inputs[{i}] is a {type(x).__name__}, not a Tensor")
         if x._record is None:
             raise RuntimeError(
-                f"grad(): inputs[{i}] (shape {x.shape}, dtype {x.dtype}) does not require a gradient: "
-                "make it a leaf with requires_grad=True before computing the outputs"
+                f"grad(): inputs[{i}] (shape {x.shape}, dtype {x.dtype}) does not require a "
+                "gradient: make it a leaf with requires_grad=True before computing the outputs"
             )
     retain = create_graph if retain_graph is None else retain_graph
     wanted = {x._record[NUMBER]: None for x in inputs}
