@@ -230,7 +230,7 @@ def nan_to_num(input: Any, nan: Any = 0.0, posinf: Any = None, neginf: Any = Non
     What is replaced gets the gradient 0.
 
     >>> import tapegrad as tg
-    >>> tg.nan_to_num(tg.tensor([1.0, float("nan"), float("inf")]), posinf=9.0)
+    >>> tg.nan_to_num(tg.tensor([1.0, tg.nan, tg.inf]), posinf=9.0)
     tensor([1., 0., 9.])
     """
     dtype = dtype_of(input)

@@ -137,7 +137,7 @@ def nansum(
     """The sum over ``dim`` with NaN counted as 0 (and with derivative 0).
 
     >>> import tapegrad as tg
-    >>> tg.nansum(tg.tensor([1.0, float("nan"), 2.0]))
+    >>> tg.nansum(tg.tensor([1.0, tg.nan, 2.0]))
     tensor(3.)
     """
     return sum(_nan_as_zero(as_summand(input, dtype)), dim, keepdim, axis=axis)
@@ -151,7 +151,7 @@ def nanmean(
     NaN where all are.
 
     >>> import tapegrad as tg
-    >>> tg.nanmean(tg.tensor([1.0, float("nan"), 2.0]))
+    >>> tg.nanmean(tg.tensor([1.0, tg.nan, 2.0]))
     tensor(1.5000)
     """
     input = as_floating(input, dtype)

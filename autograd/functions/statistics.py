@@ -278,7 +278,7 @@ def nanmedian(input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any =
     """The median of what is not NaN; see :func:`median`. NaN where everything is.
 
     >>> import tapegrad as tg
-    >>> tg.nanmedian(tg.tensor([1.0, float("nan"), 3.0, 4.0]))
+    >>> tg.nanmedian(tg.tensor([1.0, tg.nan, 3.0, 4.0]))
     tensor(3.)
     """
     return _median(input, dim, keepdim, axis, "nanmedian", ops.nanmedian_dim)
@@ -353,7 +353,7 @@ def nanquantile(
     """The quantiles of what is not NaN; see :func:`quantile`. NaN where everything is.
 
     >>> import tapegrad as tg
-    >>> tg.nanquantile(tg.tensor([3.0, 1.0, float("nan")]), 0.5)
+    >>> tg.nanquantile(tg.tensor([3.0, 1.0, tg.nan]), 0.5)
     tensor(2.)
     """
     return _quantile(input, q, dim, keepdim, interpolation, axis, "nanquantile")

@@ -402,7 +402,7 @@ fmax = elementwise(
     At a tie the two share the gradient evenly, as for maximum.
 
     >>> import tapegrad as tg
-    >>> tg.fmax(tg.tensor([1.0, float("nan")]), tg.tensor([2.0, 3.0]))
+    >>> tg.fmax(tg.tensor([1.0, tg.nan]), tg.tensor([2.0, 3.0]))
     tensor([2., 3.])
     """,
 )
@@ -420,7 +420,7 @@ fmin = elementwise(
     At a tie the two share the gradient evenly, as for minimum.
 
     >>> import tapegrad as tg
-    >>> tg.fmin(tg.tensor([1.0, float("nan")]), tg.tensor([2.0, 3.0]))
+    >>> tg.fmin(tg.tensor([1.0, tg.nan]), tg.tensor([2.0, 3.0]))
     tensor([1., 3.])
     """,
 )

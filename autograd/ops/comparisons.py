@@ -45,7 +45,7 @@ def _test(name: str, forward: Any, says: str, values: str) -> Any:
         doc=f"""Whether each element is {says}: a boolean tensor off the tape.
 
     >>> import tapegrad as tg
-    >>> tg.{name}(tg.tensor([1.0, float("inf"), float("nan")]))
+    >>> tg.{name}(tg.tensor([1.0, tg.inf, tg.nan]))
     tensor([{values}])
     """,
     )
