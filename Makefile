@@ -27,11 +27,11 @@ define ready
 @"$(ANY)" tools/bootstrap.py --venv "$(VENV)" $(1)
 endef
 
-.PHONY: help demo test slow lint format types notebooks bench clean
+.PHONY: help demo test slow lint format types notebooks docs bench clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
-	@echo "Also: make slow, lint, format, types, notebooks, bench, clean"
+	@echo "Also: make slow, lint, format, types, notebooks, docs, bench, clean"
 
 demo:
 	$(call ready,demo)
@@ -65,6 +65,10 @@ types:
 notebooks:  # ARGS=--write keeps the outputs
 	$(call ready,notebook)
 	$(RUN) tools/run_notebooks.py $(ARGS)
+
+docs:  # writes docs/reference.md; ARGS=--check compares it instead
+	$(call ready,test)
+	$(RUN) tools/make_reference.py $(ARGS)
 
 bench:
 	$(call ready,test)
