@@ -287,6 +287,10 @@ def test_no_warning_from_finite_mathematics():
                     assert np.isfinite([g.tolist(), h.tolist()]).all()
         x = leaf([0.0, 0.0])
         (tg.xlogy(x, x) + tg.log_clamped(x) + tg.hypot(x, x) + tg.atan2(x, x)).sum().backward()
+        # The short cut for one exponent is not tried on the base of another.
+        powers = tg.pow(tg.tensor([0.0, -2.0, 1e30, 4.0]), tg.tensor([2.0, 2.0, 1.0, 0.5]))
+        assert powers.tolist() == [0.0, 4.0, tg.tensor(1e30).item(), 2.0]
+        assert tg.pow(tg.tensor([0.0, 4.0]), tg.tensor([2.0, -1.0])).tolist() == [0.0, 0.25]
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -410,6 +414,26 @@ def test_small_floats_stay_small_forward_and_back(name, dtype):
         for graph in (True, False):
             for g, x in zip(tg.grad(y.sum(), tracked, create_graph=graph), tracked):
                 assert g.dtype == x.dtype and g.shape == x.shape
+
+
+BINARY = [
+    tg.add, tg.sub, tg.mul, tg.div, tg.pow, tg.maximum, tg.minimum, tg.fmax, tg.fmin, tg.atan2,
+    tg.hypot, tg.logaddexp, tg.logaddexp2, tg.xlogy, tg.copysign, tg.remainder, tg.fmod,
+    tg.floor_divide, tg.heaviside, tg.xlog1py,
+]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize("function", BINARY)
+def test_python_numbers_on_either_side_keep_the_dtype(function, dtype):
+    for number in (0, 1, 2, -1, 0.5, 2.0, -1.5, INF, NAN):
+        for data in ([-1.0, 0.5, 1.0, 2.0, 3.0], 0.5, 1.0, 2.0):
+            for swapped in (False, True):
+                x = leaf(data, dtype)
+                y = function(number, x) if swapped else function(x, number)
+                (g,) = tg.grad(y.sum(), x, create_graph=True)
+                assert y.dtype == g.dtype == np.dtype(dtype), (number, data, swapped)
 
 
 def test_python_numbers_are_exact_on_a_recorded_backward_pass():

@@ -226,15 +226,26 @@ _SHORT: dict[float, Any] = {
 }
 
 
+def firm(number: Any, other: Any) -> Any:
+    """A Python number in the floating dtype of the other operand, for forwards of two steps.
+
+    The number itself is weak beside an array, but what ``np.sqrt`` makes of it is not.
+    """
+    if type(number) in NUMBERS and type(other) not in NUMBERS and dtype_of(other).kind == "f":
+        return dtype_of(other).type(number)
+    return number
+
+
 def _power(x: Any, p: Any) -> Any:
     if dtype_of(x).kind != "f":
         return np.power(x, p)
+    x = firm(x, p)
     if type(p) is np.ndarray:
         y = np.power(x, p)
         for exponent, short in _SHORT.items():
             here = p == exponent
             if here.any():
-                y = np.where(here, short(x), y)
+                y = np.where(here, short(np.where(here, x, 1.0)), y)  # silent elsewhere
         return y
     if type(p) is int and p == 3 and dtype_of(x) != float16:
         return x * x * x

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..primitive import Sample, elementwise
-from .arithmetic import PAIR, POSITIVE, A, choose, maximum
+from .arithmetic import PAIR, POSITIVE, A, choose, firm, maximum
 from .comparisons import isinf
 
 LN2, LN10 = math.log(2.0), math.log(10.0)
@@ -138,6 +138,7 @@ log_clamped = elementwise(
 
 
 def _xlogy(x: Any, y: Any) -> Any:
+    y = firm(y, x)
     return x * np.log(np.where((x == 0) & (y == y), 1, y))
 
 
@@ -165,6 +166,7 @@ xlogy = elementwise(
 
 
 def _xlog1py(x: Any, y: Any) -> Any:
+    y = firm(y, x)
     return x * np.log1p(np.where((x == 0) & (y == y), 0, y))
 
 
