@@ -234,7 +234,7 @@ def constant_entry(name: str, thing: Any) -> str:
     elif thing is tg.REGISTRY:
         what = "every primitive by its name."
     else:
-        what = f"of type `{type(thing).__name__}`."
+        what = f"`{thing!r}`."
     return f"- {place(name)}`{name}`: {what}"
 
 
