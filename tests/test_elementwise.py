@@ -444,6 +444,18 @@ def test_python_numbers_are_exact_on_a_recorded_backward_pass():
             assert g.item() == expected
 
 
+def test_integers_and_booleans_as_operands():
+    true = tg.logsigmoid(tg.tensor([1.0, 0.0, 200.0]))
+    for dtype in ("uint8", "int64"):
+        assert tg.logsigmoid(tg.tensor([1, 0, 200], dtype=dtype)).tolist() == true.tolist()
+    assert tg.logsigmoid(tg.tensor([True, False])).tolist() == true[:2].tolist()
+    step = tg.heaviside(tg.tensor([-1, 0, 2]), tg.tensor(5))
+    assert (step.dtype, step.tolist()) == (np.int64, [0, 5, 1])
+    for function in (tg.remainder, tg.floor_divide, tg.fmod):
+        with pytest.raises(ZeroDivisionError, match=function.__name__):
+            function(tg.tensor([2, 3]), tg.tensor([True, False]))
+
+
 def test_where_of_two_numbers_has_the_default_dtype():
     for condition in (tg.tensor(True), tg.tensor([True, False])):
         assert tg.where(condition, 1.0, 2.0).dtype == np.float32

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..ops import exponentials, special, trigonometry
 from ..ops.arithmetic import where
+from ..values import dtype_of
 from .arithmetic import clip
 
 exp, exp2, expm1 = exponentials.exp, exponentials.exp2, exponentials.expm1
@@ -83,7 +84,8 @@ def logsigmoid(input: Any) -> Any:
     >>> tg.logsigmoid(tg.tensor([-1000.0, 0.0]))
     tensor([-1.0000e+03, -6.9315e-01])
     """
-    return -exponentials.softplus(-input)
+    whole = dtype_of(input).kind in "iub"  # there is no uint8 below 0
+    return -exponentials.softplus(-1.0 * input if whole else -input)
 
 
 log_sigmoid = logsigmoid

@@ -78,9 +78,15 @@ round = elementwise(
     tensor([0., 2., 3.])
     """,
 )
+def _heaviside(x: Any, values: Any) -> Any:
+    y = np.heaviside(x, values)  # which is floating for integers, too
+    whole = dtype_of(x).kind in "iub" and dtype_of(values).kind in "iub"
+    return y.astype(dtype_of(x)) if whole else y
+
+
 heaviside = elementwise(
     "heaviside",
-    np.heaviside,
+    _heaviside,
     0.0,
     lambda _y, x, _values: where(x == 0, 1.0, 0.0),
     floating=False,
@@ -100,7 +106,7 @@ def _whole(function: Any, name: str) -> Any:
     """A forward that refuses to divide integers by 0 (NumPy gives 0 and a warning)."""
 
     def forward(a: Any, b: Any) -> Any:
-        if dtype_of(b).kind in "iu" and dtype_of(a).kind in "iub" and np.any(b == 0):
+        if dtype_of(b).kind in "iub" and dtype_of(a).kind in "iub" and np.any(b == 0):
             raise ZeroDivisionError(f"{name}: division of integers by zero")
         return function(a, b)
 
