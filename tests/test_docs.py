@@ -161,6 +161,7 @@ def test_the_reference_says_what_things_take(reference):
         "The same as [tg.abs](#tg.abs).",
     ):
         assert f"\n{line}\n" in reference
+    assert "`tg.default_generator`: of type `Generator`." in reference  # its seed is random
     for sign in (" at 0x", "<class", "<function", "| a rule", ": a rule"):
         assert sign not in reference
 

@@ -233,8 +233,10 @@ def constant_entry(name: str, thing: Any) -> str:
         what = f"the dtype `{thing}`."
     elif thing is tg.REGISTRY:
         what = "every primitive by its name."
-    else:
+    elif isinstance(thing, (bool, int, float, str, type(None))):
         what = f"`{thing!r}`."
+    else:
+        what = f"of type `{type(thing).__name__}`."
     return f"- {place(name)}`{name}`: {what}"
 
 
