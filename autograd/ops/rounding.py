@@ -78,6 +78,8 @@ round = elementwise(
     tensor([0., 2., 3.])
     """,
 )
+
+
 def _heaviside(x: Any, values: Any) -> Any:
     y = np.heaviside(x, values)  # which is floating for integers, too
     whole = dtype_of(x).kind in "iub" and dtype_of(values).kind in "iub"
