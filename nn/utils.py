@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from tapegrad import Tensor, isfinite
+from tapegrad import Tensor, isfinite, tensor
 from tapegrad.optim.functional import clip_by_global_norm
 
 
@@ -30,13 +30,13 @@ def clip_grad_norm_(
     Source: Pascanu, Mikolov and Bengio (2013).
     """
     parameters = [parameters] if isinstance(parameters, Tensor) else list(parameters)
-    held = [p for p in parameters if p.grad is not None]
+    held = [(p, p.grad) for p in parameters if p.grad is not None]
     if not held:
-        return Tensor(0.0)
-    clipped, norm = clip_by_global_norm([p.grad for p in held], max_norm)
+        return tensor(0.0)
+    clipped, norm = clip_by_global_norm([g for _, g in held], max_norm)
     if error_if_nonfinite and not isfinite(norm):
         raise RuntimeError(_not_finite(parameters))
-    for p, g in zip(held, clipped, strict=True):
+    for (p, _), g in zip(held, clipped, strict=True):
         p.grad = g
     return norm
 
