@@ -242,7 +242,9 @@ def solve_triangular(
         A = strict + np.eye(n, dtype=dtype_of(strict))
     else:
         A = triangle(A, offset=0)
-    return solve(A, B, left=left) if not left else linear_algebra.solve(A, B)
+    if left:
+        return linear_algebra.solve(A, B)
+    return swap(linear_algebra.solve(swap(A), swap(B)))
 
 
 def lstsq(A: Any, B: Any, rcond: float | None = None, *, driver: str | None = None) -> Lstsq:

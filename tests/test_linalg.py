@@ -218,6 +218,13 @@ def test_dtypes_survive_values_and_gradients(dtype):
         assert h is None or h.dtype == dtype
 
 
+def test_the_right_hand_side_of_a_triangular_solve_is_always_a_matrix():
+    A = tg.eye(3).expand(2, 3, 3)  # a batch, of whose shape (2, 3) would be vectors for solve
+    B = tg.arange(6.0).reshape(2, 3)
+    found = tg.linalg.solve_triangular(A, B, upper=True, left=False)
+    assert found.tolist() == [B.tolist(), B.tolist()]
+
+
 def test_raw_arrays_in_raw_arrays_out():
     for function in (
         tg.linalg.inv,
