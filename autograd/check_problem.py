@@ -105,7 +105,11 @@ class Problem:
                 if dtype.kind == "f" and dtype != float64:
                     leaks[f"'{op}' gave {dtype}"] = None
         self.operations, self.leaks = list(names)[::-1], list(leaks)[::-1]
-        self.leaks += [f"a result has dtype {y.dtype}" for y in ys if y.dtype != float64]
+        self.leaks += [
+            f"a result has dtype {y.dtype}"
+            for y in ys
+            if y.dtype != float64 and y._record is not None  # a constant may have any dtype
+        ]
 
     # -- values and derivatives as vectors ------------------------------------------------------
     def vector(self, values: Sequence[ndarray]) -> ndarray:

@@ -63,7 +63,7 @@ class Finding:
     def rank(self) -> tuple[Any, ...]:
         """Sorts the worst first."""
         error = self.error if self.error == self.error else float("inf")
-        return (FAULTS.index(self.verdict) if self.verdict in FAULTS else 9, -error)
+        return (FAULTS.index(self.verdict) if self.verdict in FAULTS else 9, self.order, -error)
 
 
 @dataclass
@@ -108,6 +108,7 @@ class Report:
     hints: list[str] = field(default_factory=list)
     strict: bool = False
     count: int = 0
+    stopped_at: int = 0  # the order that was so wrong that higher ones could not be checked
 
     @property
     def faults(self) -> list[Finding]:
@@ -135,7 +136,9 @@ class Report:
         """The text of the error: a table of what is wrong, and what to try."""
         faults = self.faults
         modes = " and ".join(_MODES[m] for m in self.modes)
-        head = f"{self.name}: {len(faults)} of {self.count} derivatives disagree ({modes})"
+        disagree = any(f.verdict in (WRONG, IMPRECISE, KINK, EDGE) for f in faults)
+        what = "disagree" if disagree else "cannot be checked here"
+        head = f"{self.name}: {len(faults)} of {self.count} derivatives {what} ({modes})"
         return "\n".join([head, findings_table(faults), *(f"Hint: {h}" for h in self.hints)])
 
     def kink_text(self) -> str:
@@ -187,11 +190,11 @@ def findings_table(findings: Sequence[Finding], limit: int = 10) -> str:
             f.input,
             f.entry,
             f.output,
-            str(f.order),
+            str(f.order) if f.order else "",  # 0: about the function, not about a derivative
             f.mode,
-            f"{f.analytic:.10g}",
-            f"{f.numeric:.10g}",
-            f"{f.error:.1e}",
+            f"{f.analytic:.10g}" if f.order else "",
+            f"{f.numeric:.10g}" if f.order else "",
+            f"{f.error:.1e}" if f.order else "",
             f"{f.verdict}{': ' if f.note else ''}{f.note}",
         )
         for f in findings[:limit]

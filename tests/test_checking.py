@@ -232,6 +232,81 @@ def test_steep_is_not_a_kink():
     assert report.ok and not report.findings, report
 
 
+# -- functions that live on a smaller scale than the usual steps ---------------------------------
+SMALL = {
+    "sqrt": (np.sqrt, lambda y, x: 0.5 / y, [1e-14, 1e-8, 2.0]),
+    "log": (np.log, lambda y, x: 1.0 / x, [1e-15, 1e-8, 2.0]),
+    "atanh": (np.arctanh, lambda y, x: 1.0 / (1.0 - x * x), [1.0 - 1e-9, 0.5]),
+    "sin": (lambda x: np.sin(x / 1e-8), lambda y, x: tg.cos(x / 1e-8) / 1e-8, [1e-8, -2.5e-8]),
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_close_to_an_edge_or_on_a_tiny_scale(name, planted):
+    forward, partial, at = SMALL[name]
+    right = planted(forward, partials=partial)
+    report = report_of(right, np.array(at))
+    assert report.ok and not report.findings, report
+    wrong = planted(forward, partials=lambda y, x: 1.01 * partial(y, x))
+    report = report_of(wrong, np.array(at))
+    assert len({f.entry for f in report.faults}) == len(at), report
+    for finding in report.faults:  # what is called the numeric slope is the slope
+        assert finding.numeric == pytest.approx(finding.analytic / 1.01, rel=2e-3)
+
+
+def test_entries_of_all_sizes_in_one_direction():
+    x = np.array([1e-14, 1.0, 1e8] + [1e-10] * 40)
+    assert report_of(tg.sqrt, x, order=1).ok
+
+
+@pytest.mark.parametrize("at", [[0.0], [0.0, 1.0]])
+def test_second_derivative_that_jumps_at_the_point(at, planted):
+    x = np.array(at)
+    for f in (lambda x: x * tg.abs(x), lambda x: tg.relu(x) ** 2, lambda x: tg.abs(x) ** 3):
+        report = report_of(f, x, order=1)
+        assert report.ok and not report.findings, report
+    off = planted(lambda x: x * np.abs(x), partials=lambda _y, x: 2.0 * tg.abs(x) + 1e-6)
+    assert not report_of(off, x, order=1).ok
+
+
+def test_rounding_of_cancelling_terms_is_no_fault():
+    """Saturated softmax: second derivatives of 1e-22, made of terms of size 1."""
+    assert tg.check_grads(lambda x: tg.softmax(x, dim=0), np.array([1.0, 50.0, -50.0]))
+
+
+def test_a_constant_may_have_any_dtype():
+    assert tg.check_grads(lambda x: (x * x, tg.tensor(3.0)), np.array([1.0, 2.0]))
+
+
+# -- what the table says is so -------------------------------------------------------------------
+def test_higher_orders_are_not_blamed_for_a_lower_one(planted):
+    """Forward mode is right, and so would be its second derivative: measured from the wrong
+    reverse mode it would not look so."""
+    square = planted(
+        lambda x: x * x,
+        vjp=[lambda g, _y, x: g * x],
+        push=lambda ts, _y, x: ts[0] * x * 2.0,
+    )
+    report = report_of(square, X, order=3)
+    assert {(f.order, f.mode) for f in report.faults} == {(1, "rev")}
+    assert any("above 1 were not checked" in hint for hint in report.hints)
+    assert any("forward mode is right" in hint for hint in report.hints)
+
+
+def test_what_cannot_be_measured_is_not_said_to_disagree():
+    with (
+        np.errstate(invalid="ignore"),
+        pytest.raises(tg.GradcheckError, match="cannot be checked here") as caught,
+    ):
+        tg.check_grads(tg.log, np.array([-1.0, 2.0]), order=1)
+    assert "rule leaves" not in str(caught.value) and "is right" not in str(caught.value)
+
+
+def test_a_lost_dtype_is_shown_without_numbers():
+    report = report_of(lambda x: cast(x, dtype=np.dtype("float32")) * 3.0, X, order=1)
+    assert "float64 was not kept" in report.failure() and "nan" not in report.failure()
+
+
 # -- inputs, outputs, modes ---------------------------------------------------------------------
 def test_inputs_of_every_form():
     seen = {}
