@@ -116,11 +116,22 @@ def view_of(source: Any, view: Any, op: Any, params: Any) -> Any:
         root = None
     else:
         chain = (op, params, chain)
+        if type(view._value) is ndarray and type(source._value) is not ndarray:
+            _see_memory(view, family, chain)
         if view._record is None and source._record is not None:
             root = None
     view._base = Alias(family, root, chain)
     family.add(view)
     return view
+
+
+def _see_memory(view: Any, family: Family, chain: Any) -> None:
+    """An array made of a number that stands for an element (``x[0][None]``): let it be a view of
+    the memory that the element lies in, where there is one."""
+    if type(family.value) is ndarray:
+        seen = follow(family.value, chain)
+        if type(seen) is ndarray and seen.shape == view._value.shape:
+            view._value = seen
 
 
 class Part:

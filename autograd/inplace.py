@@ -314,11 +314,26 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     >>> x.grad
     tensor([3., 3.])
     """
-    source = _source(self, value, "x[index] = value")
     index = raw_index(index)
+    source = _without_leading_ones(self, index, _source(self, value, "x[index] = value"))
     if isinstance(source, Tensor) and _is_view_at(self, index, source):
         return  # x[i] += v: the view x[i] was changed, and has told its base
     _put(self, index, source, "x[index] = value")
+
+
+def _without_leading_ones(self: Tensor, index: Any, source: Any) -> Any:
+    """Torch's rule: ``x[i] = y`` takes a y of more dimensions if the first ones have length 1."""
+    shape = getattr(source, "shape", ())
+    if not shape or shape[0] != 1 or _is_mapped(index):
+        return source
+    try:
+        count = np.broadcast_to(np.int8(0), self.shape)[index].ndim
+    except IndexError:  # which the writing explains
+        return source
+    extra = len(shape) - count
+    if extra <= 0 or any(n != 1 for n in shape[:extra]):
+        return source
+    return reshape(source, shape=shape[extra:])
 
 
 def _is_view_at(self: Tensor, index: Any, source: Tensor) -> bool:
@@ -333,6 +348,9 @@ def _is_view_at(self: Tensor, index: Any, source: Tensor) -> bool:
         return False
     if above is None and (family is None or family.value is not self._value):
         return False
+    root = self if above is None or above.root is None else above.root
+    if self._record is not None and alias.root is not root:
+        return False  # the same memory, but cut off the tape: x[i] = x[i].detach() cuts x there
     known = params["index"]
     parts = (
         known if type(known) is tuple else (known,),

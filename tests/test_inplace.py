@@ -1092,6 +1092,53 @@ def test_only_views_share_memory(op, sample):
                 assert not shared or owner(y._value) is owner(x._value)
 
 
+@pytest.mark.parametrize("cut", ["element", "whole", "view", "no_grad"])
+def test_writing_back_what_was_cut_off_the_tape(cut):
+    x = _w()
+    y = x * 3
+    if cut == "element":
+        y[0] = y[0].detach()
+    elif cut == "whole":
+        y[0] = y.detach()[0]
+    elif cut == "view":
+        v = y[:2]
+        v[0] = v.data[0]
+    else:
+        with tg.no_grad():
+            v = y[0]
+        y[0] = v
+    y.sum().backward()
+    assert x.grad.tolist() == [0.0, 3.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    "widen", [lambda v: v[None], lambda v: v.reshape(1, 1), lambda v: v.expand(1)]
+)
+def test_an_element_with_more_dimensions_is_still_a_view(widen):
+    x = tg.zeros(3)
+    v = x[1]
+    w = widen(v)
+    w += 1
+    assert x.tolist() == [0.0, 1.0, 0.0] and v.item() == 1.0
+    x.fill_(5)
+    assert w.reshape(()).item() == 5.0
+
+
+def test_what_is_written_may_have_leading_dimensions_of_length_one():
+    a = tg.tensor([2.0], dtype="float64", requires_grad=True)
+    out = tg.zeros(3, dtype="float64")
+    for i in range(3):
+        out[i] = a * i
+    out[1:] = (out[1:] * 2)[None, None]
+    out.sum().backward()
+    assert a.grad.tolist() == [6.0]
+    off = tg.zeros(3)
+    off[0], off[1] = tg.ones(1), np.ones((1, 1))
+    assert off.tolist() == [1.0, 1.0, 0.0]
+    with pytest.raises(tg.ShapeError):
+        off[0] = tg.ones(1, 2)
+
+
 def test_overwriting_is_looked_for_only_when_it_can_matter():
     x = _w()
     mark_overwritten(x._value)
