@@ -16,11 +16,20 @@ from numpy import ndarray
 from . import sampling
 from .batched import ACTIVE
 from .modes import is_grad_enabled
-from .records import CHECKPOINT, FIRST, NUMBER, OP, next_number, pick_record
+from .records import (
+    CHECKPOINT,
+    FIRST,
+    NUMBER,
+    OP,
+    OUTPUT,
+    next_number,
+    overwritten_since,
+    pick_record,
+)
 from .scopes import INPUTS, recording
 from .tensor import Tensor, make
 from .trees import flatten, unflatten
-from .values import PLAIN, shape_of
+from .values import PLAIN, dtype_of, shape_of
 
 __all__ = ["checkpoint"]
 
@@ -41,7 +50,8 @@ def checkpoint(
     drops the same units. ``use_reentrant`` is there for torch's sake and ignored.
 
     The function must do the same when it runs again. Raises RuntimeError in the backward pass
-    when it depends on other tensors then, or when an input was changed in place in between.
+    when it depends on other tensors then or comes to another result (it reads something that has
+    changed, or draws from a Generator of its own), or when an input was changed in place.
 
     >>> import tapegrad as tg
     >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
@@ -121,7 +131,7 @@ class _Run:
         """The values of arguments that are off the tape."""
         return [x[0] for x in self.leaves if type(x) is tuple and x[1] is None]
 
-    def __call__(self, _record: list[Any]) -> Any:
+    def __call__(self, record: list[Any]) -> Any:
         leaves = [x.value if isinstance(x, _Plain) else make(*x) for x in self.leaves]
         args, kwargs = unflatten(self.recipe, leaves)
         levels, inputs = ACTIVE.set(self.levels), INPUTS.set(self.inputs)
@@ -143,6 +153,11 @@ class _Run:
             for i in self.outputs
         ]
         self._compare(found, start)
+        if self.random is not None:  # else random numbers differ, as asked for
+            values = record[OUTPUT] if len(found) > 1 else (record[OUTPUT],)
+            for value, i in zip(values, self.outputs, strict=True):
+                if not overwritten_since(value, record[NUMBER]):
+                    _compare_values(value, outs[i]._value)
         return tuple(found) if len(found) > 1 else found[0]
 
     def _compare(self, found: list[Any], start: int) -> None:
@@ -161,6 +176,26 @@ class _Run:
                     f"{shape_of(value)}) was changed in place before the backward pass, in which "
                     "the function runs again. Compute the gradient before the change."
                 )
+
+
+def _compare_values(before: Any, now: Any) -> None:
+    """Raise when the second run came to another result: its derivative would be of that."""
+    a, b = (np.asarray(getattr(v, "array", v)) for v in (before, now))
+    if a.shape == b.shape and a.dtype == b.dtype:
+        if np.array_equal(a, b):
+            return
+        # Libraries may round differently from run to run; anything more is another function.
+        near = np.sqrt(np.finfo(a.dtype).eps)
+        size = np.max(np.abs(a), initial=0.0, where=np.isfinite(a))
+        if np.allclose(a, b, rtol=near, atol=near * size, equal_nan=True):
+            return
+    raise RuntimeError(
+        f"checkpoint: when the function ran again for the backward pass its result (shape "
+        f"{shape_of(before)}, dtype {dtype_of(before)}) was not that of the first time, so the "
+        "gradient would be wrong. It must do the same each time: something it reads has changed, "
+        "or it draws from a Generator of its own (pass the numbers as an argument, or draw from "
+        "the default generator, which is wound back)."
+    )
 
 
 class _Plain:

@@ -212,6 +212,35 @@ def test_changes_in_between_are_noticed():
         changing(lambda: switch.update(on=WEIGHT), lambda x: x * switch["on"])
 
 
+def test_another_result_the_second_time_is_noticed():
+    """Never the derivative of a function that was not computed."""
+    x = t(X.numpy(), requires_grad=True)
+    own = tg.Generator().manual_seed(0)
+    numpys = np.random.default_rng(0)
+    held, factor = t([1.0, 2.0, 3.0]), [2.0]
+
+    def backward(f, change=lambda: None):
+        y = tg.checkpoint(f, x)
+        change()
+        tg.grad((y[0] if isinstance(y, tuple) else y).sum(), x)
+
+    for f, change in (
+        (lambda x: x * tg.rand(3, generator=own), lambda: None),
+        (lambda x: x * numpys.random(3), lambda: None),
+        (lambda x: x * held, lambda: held.mul_(2.0)),
+        (lambda x: (x * factor[0], x + 1), lambda: factor.append(factor.pop() + 1)),
+        (lambda x: vmap(lambda r: r * factor[0])(x), lambda: factor.append(factor.pop() + 1)),
+    ):
+        with pytest.raises(RuntimeError, match="was not that of the first time"):
+            backward(f, change)
+    y = tg.checkpoint(lambda x: x.sin(), x)
+    y.mul_(2.0)  # the result itself may be changed: its derivative does not read it
+    close(tg.grad(y.sum(), x)[0], 2 * X.cos())
+    with np.errstate(all="ignore"):
+        y = tg.checkpoint(lambda x: (x - 2.0).log(), x)  # NaN is the same NaN
+        assert not tg.grad(y.sum(), x)[0].isnan().any()
+
+
 def test_handles_that_move_on_do_not_matter():
     x = t(X.numpy(), requires_grad=True)
     h = x * 2
