@@ -363,6 +363,10 @@ def _annotate(record: list[Any], mode: Any) -> None:
     note = record[NOTE] = Note()
     frames = [f for f in traceback.extract_stack() if not _is_engine(f.filename)]
     note.stack = traceback.format_list(frames[-3:])
+    if mode.within is not None:
+        outer, stack = mode.within
+        note.stack.append(f"It is part of the derivative of '{outer}'")
+        note.stack += [", which was called at:\n", *stack] if stack else [".\n"]
     if mode.check_nan:
         outputs = record[2] if type(record[2]) is tuple else (record[2],)
         if any(has_nan(v) for v in outputs) and not any(has_nan(v) for v in record[5::2]):
@@ -494,6 +498,10 @@ def _unary(op: Primitive) -> Callable[..., Any]:
     """The function of an elementwise primitive of one operand, with the common case spelled out."""
     forward, scalar_forward = op.forward, op.scalar
 
+    def reload() -> None:
+        nonlocal forward, scalar_forward
+        forward, scalar_forward = op.forward, op.scalar
+
     def function(input: Any, /) -> Any:
         if type(input) is Tensor or isinstance(input, Tensor):
             v = input._value
@@ -518,6 +526,7 @@ def _unary(op: Primitive) -> Callable[..., Any]:
             return _raw(op, (input,), {})
         return apply(op, (input,), {})
 
+    function.reload = reload  # type: ignore[attr-defined]
     return function
 
 
@@ -525,6 +534,11 @@ def _binary(op: Primitive) -> Callable[..., Any]:
     """The function of an elementwise primitive of two operands, its common cases spelled out."""
     forward = op.forward
     scalar_forward = op.scalar or (lambda a, b: settle(forward(a, b)))
+
+    def reload() -> None:
+        nonlocal forward, scalar_forward
+        forward = op.forward
+        scalar_forward = op.scalar or (lambda a, b: settle(forward(a, b)))
 
     def function(input: Any, other: Any, /) -> Any:
         if type(input) is Tensor and type(other) is Tensor:
@@ -581,6 +595,7 @@ def _binary(op: Primitive) -> Callable[..., Any]:
             return make(y, None)
         return make(y, [next_number(), op, y, None, None, a, ra, b, rb])
 
+    function.reload = reload  # type: ignore[attr-defined]
     return function
 
 
@@ -666,9 +681,14 @@ def _register(op: Primitive, builder: Any, override: bool) -> Any:
         # Callers hold the function, and the function its primitive: replace in place.
         known = REGISTRY[op.name]
         function = known.function
+        known.__dict__.clear()  # a rule for batches, too, which is of the old forward
         known.__dict__.update(op.__dict__)
         known.function = function
         known.overridden = True  # type: ignore[attr-defined]
+        if hasattr(function, "reload"):  # the common cases hold the forward itself
+            function.reload()
+        if op.doc:
+            function.__doc__ = op.doc
         return function
     return _expose(op, builder(op))
 
