@@ -53,9 +53,9 @@ lint:
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 
-format:
+format:  # what it cannot put right is for lint to report
 	$(call ready,test)
-	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff check --fix-only .
 	$(RUN) -m ruff format .
 
 types:
