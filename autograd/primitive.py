@@ -262,7 +262,7 @@ def _raw(op: Primitive, values: Sequence[Any], params: dict[str, Any]) -> Any:
         y = op.forward(*values, **params)
     except (NoRule, ValueError, TypeError, IndexError, np.linalg.LinAlgError) as error:
         y = _recover(op, values, params, error)
-    if type(y) is tuple:
+    if type(y) is not ndarray and isinstance(y, (tuple, list)):  # a named tuple, too
         return tuple(settle(v) for v in y)
     return settle(y)
 
@@ -779,6 +779,27 @@ def bilinear(
     return _register(op, _binary if elementwise else _generic, override)
 
 
+def _reducing(op: Primitive) -> Callable[..., Any]:
+    """The function of a user's reduction: dimensions in every form, canonical for its rules."""
+
+    def function(
+        input: Any,
+        dim: Any = None,
+        keepdim: bool = False,
+        *,
+        axis: Any = None,
+        keepdims: bool = False,
+        **params: Any,
+    ) -> Any:
+        from .functions.dims import reduced_dims
+
+        params["axis"] = reduced_dims(dim, axis, len(shape_of(input)), op.name)
+        params["keepdims"] = bool(keepdim or keepdims)
+        return apply(op, (input,), params)
+
+    return function
+
+
 def reduction(
     name: str,
     forward: Callable[..., Any],
@@ -789,6 +810,7 @@ def reduction(
     floating: bool = True,
     analytic: bool = False,
     override: bool = False,
+    builder: Callable[..., Any] = _generic,
 ) -> Any:
     """A primitive that reduces over ``axis`` (a tuple) with ``keepdims``: dy = sum(weight · dx).
 
@@ -817,7 +839,7 @@ def reduction(
         reads=[weight],
     )
     op.statement = weight
-    return _register(op, _generic, override)
+    return _register(op, builder, override)
 
 
 def general(
@@ -890,7 +912,7 @@ def primitive(
     transpose: Callable[..., Any] | None = None,
     transposes: Sequence[Callable[..., Any]] | None = None,
     weight: Callable[..., Any] | None = None,
-    vjp: Sequence[Callable[..., Any]] | Callable[..., Any] | None = None,
+    vjp: Sequence[Callable[..., Any] | None] | Callable[..., Any] | None = None,
     samples: Sequence[Any],
     doc: str | None = None,
     override: bool = False,
@@ -898,21 +920,30 @@ def primitive(
 ) -> Any:
     """Add an operation of your own, or replace a known one by a stabler form, in one block.
 
-    ``forward`` computes on NumPy arrays. State the derivative in one of five ways, in tensor ops
-    (they compute on arrays and record on Tensors):
+    ``forward`` computes on NumPy arrays, or scalars for 0-d tensors. It changes none of its
+    operands and returns fresh memory; parameters of the operation are keyword-only. State the
+    derivative in one of five ways, in tensor ops (they compute on arrays and record on Tensors):
 
     - ``partials``: elementwise, one function ``(y, *xs)`` (or number) per operand;
     - ``transpose``: linear, ``(g, x, **params)``;
     - ``transposes``: bilinear, a pair of ``(g, y, a, b, **params)``;
-    - ``weight``: a reduction with ``axis`` and ``keepdims``, ``(y, x, axis)``;
-    - ``vjp``: anything else, one rule ``(g, y, *xs, **params)`` per operand.
+    - ``weight``: a reduction, ``(y, x, axis)``, of a ``forward(x, *, axis, keepdims)``; both get
+      ``axis`` as a tuple, and ``y`` comes with the reduced dimensions kept as length 1. The
+      operation itself takes ``dim`` and ``keepdim`` as ``sum`` does;
+    - ``vjp``: anything else, one rule ``(g, y, *xs, **params)`` per operand, None for an operand
+      without a derivative. Where the forward returns a tuple, ``g`` and ``y`` are tuples.
 
     ``samples``: operands inside the domain, off kinks, as tuples of arrays (or ``tg.Sample`` with
     parameters); they drive the derivative tests of everything in the registry. Arguments of a
     rule whose names begin with an underscore are declared unread. ``override=True`` replaces the
     primitive of that name for all its callers.
 
-    Raises ValueError when the name is taken, or not exactly one derivative is stated.
+    ``options``, where the family has them: ``floating=False`` keeps integer operands as they are
+    (else they are cast to the default dtype), ``promotes=None`` (with ``vjp``) lets operands of
+    different dtypes stay so, ``analytic=True`` says that forward holds for complex arguments.
+
+    Raises ValueError when the name is taken, when not exactly one derivative is stated, or when
+    the samples have not one operand per rule.
 
     >>> import numpy as np, tapegrad as tg
     >>> cube = tg.primitive(
@@ -946,6 +977,14 @@ def primitive(
         doc=doc,
         override=override,
     )
+    for rules in (partials, vjp):
+        count = len(rules) if isinstance(rules, (list, tuple)) else 1
+        for sample in options["samples"] if rules is not None else ():
+            if len(sample.arrays) != count:
+                raise ValueError(
+                    f"primitive {name!r}: {count} rule(s) are stated, one per operand, but the "
+                    f"sample {sample} has {len(sample.arrays)} operand(s)"
+                )
     if partials is not None:
         return elementwise(
             name,
@@ -958,6 +997,11 @@ def primitive(
     if transposes is not None:
         return bilinear(name, forward, *transposes, **options)
     if weight is not None:
-        return reduction(name, forward, weight, **options)
+        return reduction(name, forward, weight, builder=_reducing, **options)
     assert vjp is not None
-    return general(name, forward, *([vjp] if callable(vjp) else vjp), **options)
+    pulls = [vjp] if callable(vjp) else [_nothing if rule is None else rule for rule in vjp]
+    return general(name, forward, *pulls, **options)
+
+
+def _nothing(_g: Any, *_values: Any, **_params: Any) -> None:
+    """The rule of an operand without a derivative."""
