@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from . import modes
 from .ops.shaping import cast, expand
 from .records import (
     CHECKPOINT,
@@ -22,6 +23,8 @@ from .records import (
     OUTPUT,
     PARAMS,
     PICK,
+    anomaly_message,
+    has_nan,
     new_leaf_record,
 )
 from .reverse import (
@@ -29,6 +32,7 @@ from .reverse import (
     _numpy_scalar,
     _outputs_of,
     on_tape,
+    part_of,
     refuse_overwritten,
     walk,
 )
@@ -68,6 +72,8 @@ def _carry(roots: Sequence[list[Any]], known: dict[int, Any], graph: bool, floor
             continue
         found[record[NUMBER]] = record
         stack.extend(r for r in record[FIRST + 1 :: 2] if r is not None)
+    mode = modes.current()
+    checked = mode is not None and mode.anomaly and mode.check_nan
     for number in sorted(found):
         record = found[number]
         if number in known or record[OP] is LEAF:
@@ -85,14 +91,38 @@ def _carry(roots: Sequence[list[Any]], known: dict[int, Any], graph: bool, floor
             continue
         if LAST_OVERWRITE[0] > number:
             refuse_overwritten(record)
+        if checked:
+            known[number] = _push_checked(record, ts, graph, mode)
+            continue
         try:
             known[number] = _push(record, ts, graph)
         except ArithmeticError:
             # A rule on Python floats hit 1/0 or an overflow: NumPy's scalars carry on to inf.
-            again = [*record[:OUTPUT], _numpy_scalar(record[OUTPUT]), *record[OUTPUT + 1 :]]
-            again[FIRST::2] = [_numpy_scalar(v) for v in record[FIRST::2]]
             with np.errstate(all="ignore"):
-                known[number] = _push(again, [_numpy_scalar(t) for t in ts], graph)
+                known[number] = _push(numpy_scalars(record), [_numpy_scalar(t) for t in ts], graph)
+
+
+def numpy_scalars(record: list[Any]) -> list[Any]:
+    """The record with NumPy's scalars in the place of Python's floats."""
+    again = [*record[:OUTPUT], _numpy_scalar(record[OUTPUT]), *record[OUTPUT + 1 :]]
+    again[FIRST::2] = [_numpy_scalar(v) for v in record[FIRST::2]]
+    return again
+
+
+def _push_checked(record: list[Any], ts: list[Any], graph: bool, mode: Any) -> Any:
+    """The same in anomaly mode: a tangent that is NaN is refused, by the user's operation."""
+    token = modes.MODE.set(part_of(record, mode))
+    try:
+        with np.errstate(all="ignore"):
+            moved = _push(numpy_scalars(record), [_numpy_scalar(t) for t in ts], graph)
+    finally:
+        modes.MODE.reset(token)
+    for tangent in moved if type(moved) is tuple else (moved,):
+        if has_nan(getattr(tangent, "_value", tangent)):
+            known = [getattr(t, "_value", t) for t in ts if t is not None]
+            before = next((t for t in known if has_nan(t)), known[0])
+            raise RuntimeError(anomaly_message(record, "the forward-mode rule of", before))
+    return moved
 
 
 def _carry_again(record: list[Any], known: dict[int, Any], graph: bool) -> None:

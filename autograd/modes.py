@@ -21,6 +21,7 @@ class Mode(NamedTuple):
     grad: bool = True
     anomaly: bool = False
     check_nan: bool = True
+    within: Any = None  # for anomalies: the operation whose derivative is being recorded, its place
 
 
 DEFAULT = Mode()

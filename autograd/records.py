@@ -187,9 +187,15 @@ def has_nan(value: Any) -> bool:
     return type(value) in PLAIN and bool(np.any(np.isnan(value)))
 
 
+def _has_inf(value: Any) -> bool:
+    if type(value) is Batched:
+        value = value.array
+    return type(value) in PLAIN and bool(np.any(np.isinf(value)))
+
+
 #: What to try when an operation turns out NaN, by its name.
 REMEDIES = {
-    "mul": "If this is x*log(x), use tg.xlogy(x, x), which is 0 at 0.",
+    "mul": "0 times infinity. If this is x*log(x), use tg.xlogy(x, x), which is 0 at 0.",
     "log": "If this is x*log(x), use tg.xlogy(x, x), which is 0 at 0.",
     "sqrt": "Inside where(), replace the argument too: "
     "tg.where(ok, tg.sqrt(tg.where(ok, x, 1.0)), 0.0).",
@@ -204,10 +210,13 @@ def anomaly_message(record: list[Any], what: str, incoming: Any = None) -> str:
     shapes = ", ".join(str(shape_of(v)) for v in record[FIRST::2])
     text = f"{what} '{op}' produced NaN (operand shapes: {shapes})."
     value = getattr(incoming, "_value", incoming)
+    parts = [*record[FIRST::2], value]
+    remedy = REMEDIES.get(str(op))
     if incoming is not None and has_nan(value):
         text += " The gradient was NaN before it."
-    remedy = REMEDIES.get(str(op))
-    if remedy:
+    elif incoming is None and str(op) in ("log", "sqrt"):
+        text += f" An operand is negative: {op} has no real value there."
+    elif remedy and (str(op) != "mul" or any(_has_inf(v) for v in parts)):
         text += " " + remedy
     stack = record[NOTE].stack if record[NOTE] is not None else None
     if stack:

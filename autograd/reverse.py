@@ -198,7 +198,10 @@ def walk(
                 continue  # the walk ends here: what lies below is not used up
         if LAST_OVERWRITE[0] > record[0]:
             refuse_overwritten(record)
-        for target, cotangent in contributions(record, g, graph, allowed):
+        pairs = contributions(record, g, graph, allowed)
+        if checked and graph and record[1] is not CHECKPOINT:
+            pairs = _within(record, pairs, special)
+        for target, cotangent in pairs:
             if checked:
                 _refuse_nan(record, cotangent, g)
             if record[1] is CHECKPOINT and allowed is not None and wanted is not None:
@@ -381,6 +384,27 @@ def _run_hooks(note: Note, g: Any) -> Any:
         raw = changed._value.copy() if type(changed._value) is ndarray else changed._value
         g = raw if is_raw else make(raw, changed._record)
     return g
+
+
+def _within(record: list[Any], pairs: Iterator[Any], mode: Any) -> Iterator[Any]:
+    """The same, where what the rule records is known as part of the derivative of ``record``. Its
+    NaNs are left to the caller, who names the operation that the user wrote."""
+    inside = part_of(record, mode)
+    while True:
+        token = modes.MODE.set(inside)
+        try:
+            pair = next(pairs)
+        except StopIteration:
+            return
+        finally:
+            modes.MODE.reset(token)
+        yield pair
+
+
+def part_of(record: list[Any], mode: Any) -> Any:
+    """The anomaly mode in which a rule of ``record`` runs."""
+    stack = record[NOTE].stack if record[NOTE] is not None else None
+    return mode._replace(check_nan=False, within=(str(record[OP]), stack))
 
 
 def _refuse_nan(record: list[Any], cotangent: Any, incoming: Any) -> None:

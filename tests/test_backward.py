@@ -363,6 +363,52 @@ def test_an_anomaly_names_the_operation_and_the_line():
     assert f'{__file__}", line {line}' in str(caught.value)
 
 
+def test_an_anomaly_while_recording_the_backward_pass_names_the_users_operation():
+    """Not the product inside the rule, nor only the line that called backward()."""
+    x = leaf(0.0, 1.0)
+    here = inspect.currentframe()
+    with np.errstate(all="ignore"), tg.detect_anomaly():
+        line = here.f_lineno + 1
+        y = tg.where(x > 0, tg.sqrt(x), 0.0)
+        with pytest.raises(RuntimeError, match=r"(?s)backward rule of 'sqrt'.*where") as caught:
+            y.sum().backward(create_graph=True)
+    assert f'{__file__}", line {line}' in str(caught.value)
+    with np.errstate(all="ignore"), tg.detect_anomaly():
+        first = here.f_lineno + 1
+        y = (x**1.5).sum()
+        second = here.f_lineno + 1
+        (slope,) = tg.grad(y, x, create_graph=True)
+        with pytest.raises(RuntimeError, match=r"(?s)'pow'.*derivative of 'pow'") as caught:
+            tg.grad((slope * x).sum(), x)
+    text = str(caught.value)
+    assert text.index(f"line {second}") < text.index(f"line {first}")
+
+
+def test_an_anomaly_in_forward_mode():
+    zero = tg.tensor(0.0, dtype="float64")
+    with np.errstate(all="ignore"), tg.detect_anomaly():
+        assert tg.func.jvp(tg.sqrt, (zero,), (zero + 1,))[1].item() == np.inf
+        for f in (tg.sqrt, lambda x: tg.func.grad(lambda x: x**1.5)(x)):
+            line = inspect.currentframe().f_lineno - 1
+            with pytest.raises(RuntimeError, match="forward-mode rule of") as caught:
+                tg.func.jvp(f, (zero,), (zero,))
+        assert f"line {line}" in str(caught.value)
+        x = leaf(0.0)
+        with pytest.raises(RuntimeError, match="forward-mode rule of 'sqrt'"):
+            tg.func.jvp(tg.sqrt, (x,), (zero,))  # recorded
+
+
+def test_an_anomaly_gives_no_advice_that_cannot_help():
+    with np.errstate(all="ignore"), tg.detect_anomaly():
+        with pytest.raises(RuntimeError, match="negative") as caught:
+            tg.log(leaf(-1.0))
+        assert "xlogy" not in str(caught.value)
+        x = leaf(1.0)
+        with pytest.raises(RuntimeError, match="NaN before it") as caught:
+            (x * 2.0).backward(tg.tensor(float("nan")))
+        assert "xlogy" not in str(caught.value)
+
+
 def test_an_anomaly_suggests_xlogy():
     x = leaf(0.0)
     with (
