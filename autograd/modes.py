@@ -93,6 +93,33 @@ class _Switch:
 
             return generator  # type: ignore[return-value]
 
+        if inspect.isasyncgenfunction(function):
+
+            @functools.wraps(function)
+            async def stream(*args: Any, **kwargs: Any) -> Any:
+                with self._again():
+                    inner = function(*args, **kwargs)
+                step: Any = inner.asend
+                value: Any = None
+                try:
+                    while True:
+                        try:
+                            with self._again():
+                                item = await step(value)
+                        except StopAsyncIteration:
+                            return
+                        try:
+                            step, value = inner.asend, (yield item)
+                        except GeneratorExit:
+                            raise
+                        except BaseException as error:
+                            step, value = inner.athrow, error
+                finally:
+                    with self._again():
+                        await inner.aclose()
+
+            return stream  # type: ignore[return-value]
+
         if inspect.iscoroutinefunction(function):
 
             @functools.wraps(function)

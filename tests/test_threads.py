@@ -108,6 +108,37 @@ def test_updates_in_threads_are_seen():
     in_threads(work)
 
 
+def test_a_decorated_asynchronous_generator_records_as_asked():
+    """The mode holds in its own code, never in that of whoever reads from it."""
+    closed = []
+
+    @tg.no_grad
+    async def stream(n):
+        try:
+            for i in range(n):
+                await asyncio.sleep(0)
+                try:
+                    got = yield i, tg.is_grad_enabled()
+                except KeyError:
+                    got = yield "caught", tg.is_grad_enabled()
+                assert got is None or got == "sent"
+        finally:
+            closed.append(tg.is_grad_enabled())
+
+    async def main():
+        seen = [item async for item in stream(2)]
+        assert seen == [(0, False), (1, False)] and tg.is_grad_enabled()
+        reading = stream(3)
+        assert await anext(reading) == (0, False)
+        assert await reading.asend("sent") == (1, False) and tg.is_grad_enabled()
+        assert await reading.athrow(KeyError()) == ("caught", False)
+        await reading.aclose()
+        assert tg.is_grad_enabled()
+
+    asyncio.run(main())
+    assert closed == [False, False]
+
+
 def test_tasks_have_modes_of_their_own():
     async def quiet(steps):
         with tg.no_grad():
