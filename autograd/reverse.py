@@ -417,6 +417,22 @@ def _refuse_nan(record: list[Any], cotangent: Any, incoming: Any) -> None:
 _deliver_lock = threading.Lock()
 
 
+def _tensors(given: Any, what: str) -> list[Tensor]:
+    """A tensor or a sequence of them as a list."""
+    if isinstance(given, Tensor):
+        return [given]
+    try:
+        found = list(given)
+    except TypeError:
+        raise TypeError(
+            f"{what} must be a Tensor or a sequence, not {type(given).__name__}"
+        ) from None
+    for i, x in enumerate(found):
+        if not isinstance(x, Tensor):
+            raise TypeError(f"{what}[{i}] is a {type(x).__name__}, not a Tensor")
+    return found
+
+
 def _seed(output: Any, gradient: Any, graph: bool, what: str) -> Any:
     """The cotangent to start with, checked against the output."""
     value = output._value
@@ -527,7 +543,7 @@ def backward(
     seed = _seed(self, gradient, create_graph, "backward()")
     only = wanted = None
     if inputs is not None:
-        inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+        inputs = _tensors(inputs, "backward(): inputs")
         if not inputs:
             raise RuntimeError(
                 "backward(inputs=[]) has nothing to do: leave inputs out, or name some"
@@ -577,15 +593,13 @@ def grad(
     >>> first.item(), second.item()
     (27.0, 18.0)
     """
-    outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-    inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    outputs = _tensors(outputs, "grad(): outputs")
+    inputs = _tensors(inputs, "grad(): inputs")
     if grad_outputs is None or isinstance(grad_outputs, Tensor):
         grad_outputs = [grad_outputs] * len(outputs) if grad_outputs is None else [grad_outputs]
     if len(grad_outputs) != len(outputs):
         raise RuntimeError(f"grad(): {len(outputs)} outputs but {len(grad_outputs)} grad_outputs")
     for i, x in enumerate(inputs):
-        if not isinstance(x, Tensor):
-            raise TypeError(f"grad(): inputs[{i}] is a {type(x).__name__}, not a Tensor")
         if x._record is None:
             raise RuntimeError(
                 f"grad(): inputs[{i}] (shape {x.shape}, dtype {x.dtype}) does not require a "

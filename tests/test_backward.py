@@ -346,6 +346,12 @@ def test_errors_of_grad():
         tg.grad((x * x).sum(), tg.ones(2))
     with pytest.raises(TypeError, match=r"not a Tensor"):
         tg.grad((x * x).sum(), [1.0])
+    with pytest.raises(TypeError, match=r"outputs\[0\] is a float, not a Tensor"):
+        tg.grad([3.0], x)
+    with pytest.raises(TypeError, match=r"outputs must be a Tensor or a sequence, not float"):
+        tg.grad(3.0, x)
+    with pytest.raises(TypeError, match=r"inputs\[0\] is a str, not a Tensor"):
+        (x * x).sum().backward(inputs=["weight"])
     with pytest.raises(RuntimeError, match=r"1 outputs but 2"):
         tg.grad((x * x).sum(), x, [None, None])
     with pytest.raises(RuntimeError, match=r"grad"):
