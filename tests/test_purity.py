@@ -50,7 +50,8 @@ def leaves_tensor_ops(node: ast.AST) -> str | None:
         if isinstance(called, ast.Name) and called.id in CUTTING_CALLS:
             return f"{called.id}()"
         if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name):
-            if called.value.id in {"np", "numpy", "math"}:
+            number = called.value.id == "math" and all(type(a) is ast.Constant for a in node.args)
+            if called.value.id in {"np", "numpy", "math"} and not number:  # math.log(2.0) is fine
                 return f"{called.value.id}.{called.attr}()"
             if called.attr == "no_grad":
                 return "no_grad()"
@@ -139,7 +140,13 @@ def test_the_reader_sees(line):
 
 
 @pytest.mark.parametrize(
-    "line", ["y = x * math.pi", "if weight is None: pass", "y = (x > 0) * x", "y = x.sum()"]
+    "line",
+    [
+        "y = x * math.pi - math.log(2.0)",
+        "if weight is None: pass",
+        "y = (x > 0) * x",
+        "y = x.sum()",
+    ],
 )
 def test_the_reader_lets_pass(line):
     assert not findings(f"def f(x, weight):\n    {line}\n", "f.py")
