@@ -7,7 +7,6 @@ All take ``dtype=`` (also by name), ``requires_grad=`` and, for torch's scripts,
 from __future__ import annotations
 
 import math
-import operator
 from typing import Any
 
 import numpy as np
@@ -303,8 +302,8 @@ def eye(
     tensor([[1., 0.],
             [0., 1.]])
     """
-    columns = None if m is None else operator.index(m)
-    array = np.eye(operator.index(n), columns, dtype=as_dtype(dtype) or get_default_dtype())
+    rows, columns = _shape((n, n if m is None else m), None, "eye")
+    array = np.eye(rows, columns, dtype=as_dtype(dtype) or get_default_dtype())
     return finish(array, requires_grad, device)
 
 
@@ -321,7 +320,7 @@ def _range_dtype(dtype: Any, *values: Any) -> np.dtype[Any]:
 
 
 def arange(
-    start: Any,
+    start: Any = None,
     end: Any = None,
     step: Any = 1,
     *,
@@ -339,8 +338,10 @@ def arange(
     (tensor([0, 1, 2]), tensor([1.0000, 1.5000]))
     """
     if end is None:
-        start, end = 0, start
-    start, end, step = _number(start), _number(end), _number(step)
+        start, end = None, start
+    if end is None:
+        raise TypeError("arange: needs an end, arange(end) or arange(start, end, step)")
+    start, end, step = _number(0 if start is None else start), _number(end), _number(step)
     wanted = _range_dtype(dtype, start, end, step)
     if step == 0 or (end - start) * step < 0:
         raise RuntimeError(f"arange: a step of {step} does not lead from {start} to {end}")
@@ -366,7 +367,8 @@ def linspace(
     >>> tg.linspace(0, 1, 5)
     tensor([0.0000, 0.2500, 0.5000, 0.7500, 1.0000])
     """
-    array = np.linspace(_number(start), _number(end), operator.index(steps))
+    (count,) = _shape((steps,), None, "linspace")
+    array = np.linspace(_number(start), _number(end), count)
     return finish(array.astype(as_dtype(dtype) or get_default_dtype()), requires_grad, device)
 
 
@@ -386,7 +388,8 @@ def logspace(
     >>> tg.logspace(0, 2, 3)
     tensor([  1.,  10., 100.])
     """
-    array = np.logspace(_number(start), _number(end), operator.index(steps), base=_number(base))
+    (count,) = _shape((steps,), None, "logspace")
+    array = np.logspace(_number(start), _number(end), count, base=_number(base))
     return finish(array.astype(as_dtype(dtype) or get_default_dtype()), requires_grad, device)
 
 

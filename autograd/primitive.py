@@ -126,6 +126,9 @@ class Primitive:
         self._read_rules = reads
         self.statement: Any = None  # what the author wrote: partials, transposes or weight
         self.function: Any = None
+        #: Instead of ``pull``, where there may be thousands of operands: ``(g, xs, **params)`` gives
+        #: the function of ``i``, so that a walk takes time in proportion to their number.
+        self.parts: Callable[..., Any] | None = None
 
     partial_cotangents = False  # whether its rules take None for an output that nobody used
 
@@ -227,7 +230,9 @@ def apply(op: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
     mode = _current()
     recording = tracked and op.differentiable and (mode is None or mode.grad)
     for i, a in enumerate(args):
-        if not isinstance(a, Tensor) and not weak[i]:
+        if type(a) is np.float64:  # a Python float by birth, and as weak, as in torch
+            values[i], weak[i] = float(a), True
+        elif not isinstance(a, Tensor) and not weak[i]:
             values[i] = _foreign(op, a, recording)
     if op.promotes is not None:
         _promote(op, args, values, records, weak)
@@ -728,12 +733,14 @@ def linear_many(
     forward: Callable[..., Any],
     transpose: Callable[..., Any],
     *,
+    parts: Callable[..., Any] | None = None,
     samples: Sequence[Sample] = (),
     doc: str | None = None,
     override: bool = False,
 ) -> Any:
     """A primitive linear in all its operands together (cat, stack): ``transpose(i, g, *xs)``
-    is what operand ``i`` gets; only shapes of ``xs`` may be used."""
+    is what operand ``i`` gets; only shapes of ``xs`` may be used. ``parts(g, xs)`` may give the
+    same as a function of ``i``, for operations of very many operands."""
     op = Primitive(
         name,
         forward,
@@ -745,6 +752,7 @@ def linear_many(
         analytic=True,
     )
     op.statement = transpose
+    op.parts = parts
     return _register(op, _generic, override)
 
 

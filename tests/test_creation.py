@@ -51,6 +51,11 @@ def test_arrays_are_copied():
     assert tg.asarray(x, copy=True) is not x
 
 
+def test_arange_by_name():
+    assert tg.arange(end=3).tolist() == [0, 1, 2]
+    assert tg.arange(start=1, end=2, step=0.5).tolist() == [1.0, 1.5]
+
+
 @pytest.mark.parametrize(
     "call, error, words",
     [
@@ -65,6 +70,9 @@ def test_arrays_are_copied():
         (lambda: tg.device("cuda:0"), RuntimeError, "CPU"),
         (lambda: tg.arange(0, 5, -1), RuntimeError, "does not lead"),
         (lambda: tg.arange(0, 5, 0), RuntimeError, "does not lead"),
+        (lambda: tg.arange(), TypeError, "end"),
+        (lambda: tg.eye(-1), RuntimeError, "eye.*negative"),
+        (lambda: tg.linspace(0, 1, -1), RuntimeError, "linspace.*negative"),
         (lambda: tg.from_numpy([1.0]), TypeError, "ndarray"),
         (lambda: tg.asarray([1.0], copy=False), ValueError, "copy"),
         (lambda: tg.rand(2, dtype="int64"), RuntimeError, "floating"),

@@ -384,6 +384,18 @@ def test_promotion_is_torchs():
     assert not wrong
 
 
+def test_numpys_float64_is_as_weak_as_pythons_float():
+    number = np.float64(2.0)  # what np.mean gives; torch takes it for the float it is
+    for data, dtype in ((3.0, "float32"), (3.0, "float16"), ([3.0], "float32"), (3.0, "float64")):
+        x = tg.tensor(data, dtype=dtype, requires_grad=True)
+        for op in (operator.add, operator.sub, operator.mul, operator.truediv, operator.pow):
+            for y, like in ((op(x, number), op(x, 2.0)), (op(number, x), op(2.0, x))):
+                (g,) = tg.grad(y.sum(), x, create_graph=True)
+                assert y.dtype == g.dtype == np.dtype(dtype)
+                assert y.tolist() == like.tolist()
+    assert (tg.tensor([1, 2]) * number).dtype == (tg.tensor(1) * number).dtype == np.float32
+
+
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_result_dtypes_are_torchs():
     wrong = []
