@@ -23,7 +23,6 @@ ALLOWED = {
     ("nn/init.py", "zeros_"): "writes zeros into a leaf",
     ("nn/init.py", "calculate_gain"): "numbers that depend on names and sizes only",
     ("nn/init.py", "_kaiming_std"): "numbers that depend on names and sizes only",
-    ("nn/init.py", "kaiming_uniform_"): "numbers that depend on names and sizes only",
     ("nn/init.py", "xavier_uniform_"): "numbers that depend on names and sizes only",
     ("nn/init.py", "xavier_normal_"): "numbers that depend on names and sizes only",
     ("nn/init.py", "_fans"): "numbers that depend on sizes only",
