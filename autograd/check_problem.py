@@ -49,7 +49,10 @@ class Problem:
 
     def _named_outputs(self, leaves: list[Tensor]) -> list[tuple[str, Tensor]]:
         found: list[tuple[str, Any]] = []
-        _flatten(self.call(leaves), "", found)
+        result = self.call(leaves)
+        if result is None:
+            raise TypeError("the function must return Tensors, not None: is its return missing?")
+        _flatten(result, "", found)
         for name, y in found:
             if not isinstance(y, Tensor):
                 raise TypeError(

@@ -276,6 +276,14 @@ def test_rounding_of_cancelling_terms_is_no_fault():
     assert tg.check_grads(lambda x: tg.softmax(x, dim=0), np.array([1.0, 50.0, -50.0]))
 
 
+def test_a_missing_return_is_no_success():
+    def forgot(x):
+        (x * x).sum()
+
+    with pytest.raises(TypeError, match="return missing"):
+        tg.check_grads(forgot, X)
+
+
 def test_a_constant_may_have_any_dtype():
     assert tg.check_grads(lambda x: (x * x, tg.tensor(3.0)), np.array([1.0, 2.0]))
 
