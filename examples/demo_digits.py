@@ -170,6 +170,10 @@ def main() -> None:
     tg.manual_seed(0)
     model = make_model()
     print(model)
+    print(
+        f"\nLearning from {len(train_x)} images. The labels are smoothed by {SMOOTHING}, so that "
+        "the loss ends near 0.5, not 0."
+    )
     began = time.perf_counter()
     losses, accuracies = train(model, train_x, train_y, options.epochs)
     took = time.perf_counter() - began
@@ -179,7 +183,11 @@ def main() -> None:
         f"\n{held:.2%} right on the {len(held_x)} held-out digits, after {took:.1f} s of training"
     )
 
-    print("\nThe trained model's loss: gradients against finite differences")
+    print(
+        "\nThe trained model's loss: gradients against finite differences\n"
+        "How fast the loss changes when the weights move along a random direction (or a single\n"
+        "weight moves): 'analytic' by the derivatives, 'numeric' by moving them and looking."
+    )
     check_layers(model, train_x[:32], train_y[:32])
     print("\nTraining itself has a derivative: d(validation loss) / d(learning rate)")
     rate_derivative(train_x, train_y, held_x, held_y)
