@@ -126,8 +126,8 @@ class Primitive:
         self._read_rules = reads
         self.statement: Any = None  # what the author wrote: partials, transposes or weight
         self.function: Any = None
-        #: Instead of ``pull``, where there may be thousands of operands: ``(g, xs, **params)`` gives
-        #: the function of ``i``, so that a walk takes time in proportion to their number.
+        #: For thousands of operands, instead of ``pull``: ``(g, xs, **params)`` gives a function
+        #: of ``i``, so that a walk takes time in proportion to their number.
         self.parts: Callable[..., Any] | None = None
 
     partial_cotangents = False  # whether its rules take None for an output that nobody used

@@ -1,6 +1,7 @@
 """backward(), grad(), hooks and anomalies: closed forms, ownership, errors."""
 
 import inspect
+import time
 
 import numpy as np
 import pytest
@@ -471,3 +472,14 @@ def test_no_grad_results_are_constants():
         c = x * 3
     (c * x).sum().backward()
     assert x.grad.tolist() == [3.0, 6.0] and c.is_leaf
+
+
+@pytest.mark.parametrize("join", ["stack", "cat"])
+def test_joining_very_many_takes_time_in_proportion(join):
+    x = tg.tensor([1.0], dtype="float64", requires_grad=True)
+    count = 20_000
+    y = getattr(tg, join)([x * float(i) for i in range(count)]).sum()
+    start = time.perf_counter()
+    y.backward()
+    assert time.perf_counter() - start < 3  # a walk over all operands for each took 5 to 17 s
+    assert x.grad.tolist() == [count * (count - 1) / 2]

@@ -124,23 +124,30 @@ def _getitem(x: Any, index: Any) -> Any:
     return getitem(x, index=index)
 
 
-def _part(i: int, xs: Any, axis: int) -> tuple[Any, ...]:
-    """The slice of a concatenation that came from operand ``i``."""
-    start = sum(shape_of(x)[axis] for x in xs[:i])
-    return (*[slice(None)] * axis, slice(start, start + shape_of(xs[i])[axis]))
+def _parts_of_cat(g: Any, xs: Any, *, axis: int) -> Any:
+    """What each operand of a concatenation gets."""
+    indices = split_indices(axis, tuple(shape_of(x)[axis] for x in xs))
+    return lambda i: _getitem(g, indices[i])
+
+
+def _parts_of_stack(g: Any, _xs: Any, *, axis: int) -> Any:
+    """What each operand of a stack gets."""
+    return lambda i: _getitem(g, (*[slice(None)] * axis, i))
 
 
 cat = linear_many(
     "cat",
     lambda *xs, axis: np.concatenate(xs, axis=axis),
-    lambda i, g, *xs, axis: _getitem(g, _part(i, xs, axis)),
+    lambda i, g, *xs, axis: _parts_of_cat(g, xs, axis=axis)(i),
+    parts=_parts_of_cat,
     samples=[Sample(M23, M23[:1], axis=0), Sample(M23, M23 * 2, M23[:, :1], axis=1)],
     doc="The operands one after the other along ``axis``.",
 )
 stack = linear_many(
     "stack",
     lambda *xs, axis: np.stack(xs, axis=axis),
-    lambda i, g, *xs, axis: _getitem(g, (*[slice(None)] * axis, i)),
+    lambda i, g, *xs, axis: _parts_of_stack(g, xs, axis=axis)(i),
+    parts=_parts_of_stack,
     samples=[Sample(M23, M23 * 2, axis=0), Sample(M23, M23 * 2, axis=2), Sample(0.5, 1.5, axis=0)],
     doc="The operands, of one shape, side by side along a new dimension ``axis``.",
 )
