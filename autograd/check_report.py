@@ -108,6 +108,7 @@ class Report:
     hints: list[str] = field(default_factory=list)
     strict: bool = False
     count: int = 0
+    searched: bool = False  # for entries, in which case there are more findings than checks
     stopped_at: int = 0  # the order that was so wrong that higher ones could not be checked
 
     @property
@@ -138,7 +139,8 @@ class Report:
         modes = " and ".join(_MODES[m] for m in self.modes)
         disagree = any(f.verdict in (WRONG, IMPRECISE, KINK, EDGE) for f in faults)
         what = "disagree" if disagree else "cannot be checked here"
-        head = f"{self.name}: {len(faults)} of {self.count} derivatives {what} ({modes})"
+        number = str(len(faults)) if self.searched else f"{len(faults)} of {self.count}"
+        head = f"{self.name}: {number} derivatives {what} ({modes})"
         return "\n".join([head, findings_table(faults), *(f"Hint: {h}" for h in self.hints)])
 
     def kink_text(self) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -44,6 +45,7 @@ _EVERY_ENTRY_UP_TO = 32
 _ROWS_UP_TO = 1000  # more outputs than this, and one weighted sum stands for all
 _ROWS_OF_ITSELF = 16  # so it does in check_grads already above this many
 _SEARCHES = 160
+_CLOSER_LOOKS = 12  # in vain, that is: at faults that smaller steps confirm
 
 
 class _Probe:
@@ -135,6 +137,7 @@ class _Checker:
         self.eps, self.atol, self.rtol = eps, atol, rtol
         self.random = np.random.default_rng(seed)
         self.located = 0
+        self.looks = 0
         # The largest finite value and derivative of the orders below: what terms are made of.
         self.scale = _largest([y._value for y in problem.inspect(nondet_tol)])
         self.size = sum(int(np.prod(s)) for s in problem.shapes)
@@ -376,6 +379,7 @@ class _Stage:
 
     def _blamed(self, together: list[Finding], parts: list[Finding]) -> list[Finding]:
         """What to report of a direction: its parts, where the search found fault with any."""
+        self.checker.report.searched = True
         if parts:
             return parts
         if self.checker.located < _SEARCHES:
@@ -452,8 +456,10 @@ class _Stage:
                 verdicts = self.judge(analytic, measured, rows)
             if any(self.is_doubtful(v, measured, row) for v, row in zip(verdicts, rows)):
                 if closer is None:
-                    closer = self.closer(probe)
+                    closer = self.closer(probe) if self.checker.looks < _CLOSER_LOOKS else []
+                before = verdicts
                 measured, verdicts = self.believe(closer, measured, verdicts, analytic, rows)
+                self.checker.looks += verdicts == before
             numeric = measured.value[rows]
             with np.errstate(all="ignore"):
                 errors = np.abs(analytic - numeric)
@@ -533,7 +539,7 @@ class _Stage:
                     found[i] = others[i]
                     value[row], error[row] = other.value[row], other.error[row]
                     kind[row], size[row] = SMOOTH, other.size[row]
-        taken = Slope(value, error, kind, measured.low, measured.high, size, measured.method)
+        taken = replace(measured, value=value, error=error, kind=kind, size=size)
         return taken, found
 
     def _finding(
@@ -582,7 +588,8 @@ class _Stage:
             )
             scale = np.full(n.shape, scale)
             allowed = self.checker.tolerance(scale, n, error, size)
-            vague = 20 * error > 1e-3 * scale + 5e-5 * size
+            variation = np.broadcast_to(measured.variation, measured.value.shape)[rows]
+            vague = 20 * error > 1e-3 * scale + 1e-6 * size + 1e-4 * variation
             if self.checker.atol is not None or self.checker.rtol is not None:
                 vague &= off > allowed
             # NaN fails every comparison, which is what it should do.
@@ -614,6 +621,7 @@ def _merged(one: Slope, other: Slope) -> Slope:
             high=other.high,
             size=np.fmax(one.size, other.size),
             method=one.method,
+            variation=np.fmax(one.variation, other.variation),
         )
 
 

@@ -40,6 +40,7 @@ class Slope:
     high: ndarray
     size: ndarray  # |y| there, to tell rounding from slopes
     method: str
+    variation: ndarray | float = 0.0  # how much y changes along the largest step
 
 
 class _Extrapolation:
@@ -141,7 +142,8 @@ def slope(
         last, before = both.differences[-1], both.differences[-2]
         value = np.where(clear, last, value)
         error = np.where(clear, np.abs(last - before) + noise, error)
-        sides = np.array([*right.differences, *left.differences])
+        sides_r, sides_l = right.differences, left.differences
+        sides = np.array([*sides_r, *sides_l])
         low, high = np.fmin(r, l), np.fmax(r, l)
         return Slope(
             value=value,
@@ -151,6 +153,7 @@ def slope(
             high=np.where(near, np.fmax.reduce(sides), high),
             size=np.nan_to_num(size),
             method="differences",
+            variation=np.nan_to_num(first * np.fmax(*(np.abs(d[0]) for d in (sides_r, sides_l)))),
         )
 
 

@@ -312,6 +312,14 @@ def test_what_cannot_be_measured_is_not_said_to_disagree():
     assert "rule leaves" not in str(caught.value) and "is right" not in str(caught.value)
 
 
+def test_no_more_derivatives_disagree_than_were_counted(planted):
+    x = np.linspace(0.5, 2.0, 64)
+    square = planted(lambda x: x * x, partials=lambda _y, x: 2.02 * x)
+    report = report_of(lambda x: square(x).sum(), x, order=1)
+    assert len(report.faults) > report.count  # one direction, and then every entry of it
+    assert f"check_grads: {len(report.faults)} derivatives disagree" in report.failure()
+
+
 def test_a_lost_dtype_is_shown_without_numbers():
     report = report_of(lambda x: cast(x, dtype=np.dtype("float32")) * 3.0, X, order=1)
     assert "float64 was not kept" in report.failure() and "nan" not in report.failure()
