@@ -473,6 +473,25 @@ def _generic(op: Primitive) -> Callable[..., Any]:
     return function
 
 
+def _plain(op: Primitive) -> Callable[..., Any]:
+    """The function of a primitive of one or two operands by torch's names, without parameters."""
+
+    def one(input: Any) -> Any:
+        if type(input) is not ndarray:
+            return apply(op, (input,), {})
+        return _raw(op, (input,), {})
+
+    def two(input: Any, other: Any) -> Any:
+        if type(input) is not ndarray or type(other) is not ndarray:
+            return apply(op, (input, other), {})
+        return _raw(op, (input, other), {})
+
+    count = {len(sample.arrays) for sample in op.samples}
+    if _takes_params(op.forward) or any(sample.params for sample in op.samples):
+        return _generic(op)
+    return one if count == {1} else two if count == {2} else _generic(op)
+
+
 def _linear(op: Primitive) -> Callable[..., Any]:
     """The function of a linear primitive of one operand, with the common case spelled out."""
 
@@ -507,7 +526,7 @@ def _unary(op: Primitive) -> Callable[..., Any]:
         nonlocal forward, scalar_forward
         forward, scalar_forward = op.forward, op.scalar
 
-    def function(input: Any, /) -> Any:
+    def function(input: Any) -> Any:
         if type(input) is Tensor or isinstance(input, Tensor):
             v = input._value
             kind = type(v)
@@ -545,7 +564,7 @@ def _binary(op: Primitive) -> Callable[..., Any]:
         forward = op.forward
         scalar_forward = op.scalar or (lambda a, b: settle(forward(a, b)))
 
-    def function(input: Any, other: Any, /) -> Any:
+    def function(input: Any, other: Any) -> Any:
         if type(input) is Tensor and type(other) is Tensor:
             a, b = input._value, other._value
             if type(a) is float and type(b) is float and _current() is None:
@@ -784,7 +803,7 @@ def bilinear(
         reads=[left, right],
     )
     op.statement = (left, right)
-    return _register(op, _binary if elementwise else _generic, override)
+    return _register(op, _binary if elementwise else _plain, override)
 
 
 def _reducing(op: Primitive) -> Callable[..., Any]:
@@ -909,7 +928,7 @@ def constant(
         floating=False,
         promotes=promotes,
     )
-    return _register(op, _generic, False)
+    return _register(op, _plain, False)
 
 
 def primitive(

@@ -58,6 +58,7 @@ class Tensor:
     if TYPE_CHECKING:  # attached by methods.py; here for type checkers and editors
         T: Tensor
         mT: Tensor
+
         def __add__(self, other: Any) -> Tensor: ...
         def __radd__(self, other: Any) -> Tensor: ...
         def __sub__(self, other: Any) -> Tensor: ...
@@ -449,13 +450,18 @@ def make(value: Any, record: list[Any] | None) -> Tensor:
 
 
 def tensor(
-    data: Any, dtype: Any = None, requires_grad: bool = False, *, _class: type = Tensor
+    data: Any,
+    dtype: Any = None,
+    requires_grad: bool = False,
+    *,
+    device: Any = None,
+    _class: type = Tensor,
 ) -> Tensor:
     """A new leaf tensor holding a copy of ``data``.
 
     ``data``: a number, nested sequences, an ndarray or a Tensor. Python floats get the default
     dtype (float32, see :func:`set_default_dtype`), arrays keep theirs. ``requires_grad`` asks for
-    a gradient; RuntimeError for an integer dtype.
+    a gradient; RuntimeError for an integer dtype. ``device``: the CPU, for programs that say so.
 
     >>> import tapegrad as tg
     >>> tg.tensor([[1.0, 2.0], [3.0, 4.0]])
@@ -464,6 +470,10 @@ def tensor(
     >>> tg.tensor(2.0, dtype="float64", requires_grad=True)
     tensor(2., dtype=float64, requires_grad=True)
     """
+    if device is not None:
+        from .functions.converting import check_device
+
+        check_device(device)
     wanted = as_dtype(dtype)
     value = settle(_as_array(data, wanted))
     out: Tensor = _new(_class)

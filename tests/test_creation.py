@@ -51,8 +51,9 @@ def test_arrays_are_copied():
     assert tg.asarray(x, copy=True) is not x
 
 
-def test_arange_by_name():
+def test_arguments_by_name():
     assert tg.arange(end=3).tolist() == [0, 1, 2]
+    assert tg.tensor([1.0], device=tg.device("cpu"), requires_grad=True).requires_grad
     assert tg.arange(start=1, end=2, step=0.5).tolist() == [1.0, 1.5]
 
 
@@ -66,6 +67,7 @@ def test_arange_by_name():
         (lambda: tg.zeros(-1), RuntimeError, "negative"),
         (lambda: tg.zeros(1.5), TypeError, "ints"),
         (lambda: tg.zeros(2, device="cuda"), RuntimeError, "CPU"),
+        (lambda: tg.tensor([2], device="cuda"), RuntimeError, "CPU"),
         (lambda: tg.zeros(2, nonsense=1), TypeError, "nonsense"),
         (lambda: tg.device("cuda:0"), RuntimeError, "CPU"),
         (lambda: tg.arange(0, 5, -1), RuntimeError, "does not lead"),

@@ -456,6 +456,24 @@ def test_python_numbers_are_exact_on_a_recorded_backward_pass():
             assert g.item() == expected
 
 
+UNARY = [
+    tg.exp, tg.log, tg.sqrt, tg.sin, tg.tanh, tg.sigmoid, tg.neg, tg.sign, tg.floor, tg.isnan,
+    tg.isfinite, tg.logical_not, tg.abs, tg.relu, tg.square, tg.reciprocal, tg.round,
+]  # fmt: skip
+
+
+def test_arguments_go_by_torchs_names():
+    x, y = double([0.5, 2.0]), double([1.0, 2.0])
+    for function in UNARY:
+        assert function(input=x).tolist() == function(x).tolist()
+    more = [tg.eq, tg.ne, tg.lt, tg.le, tg.gt, tg.ge, tg.logical_and, tg.isclose, tg.matmul]
+    for function in (set(BINARY) | set(more)) - {tg.pow, tg.heaviside}:
+        expected = function(x, y).tolist()
+        assert function(input=x, other=y).tolist() == function(x, other=y).tolist() == expected
+    assert tg.pow(input=x, exponent=y).tolist() == [0.5, 4.0]
+    assert tg.pow(x, exponent=2).tolist() == x.pow(exponent=2).tolist() == [0.25, 4.0]
+
+
 def test_integers_and_booleans_as_operands():
     true = tg.logsigmoid(tg.tensor([1.0, 0.0, 200.0]))
     for dtype in ("uint8", "int64"):

@@ -19,7 +19,7 @@ from .products import matmul
 
 abs, neg, positive, sign = ops.abs, ops.neg, ops.positive, ops.sign
 absolute, negative, sgn = abs, neg, sign
-mul, reciprocal, square, pow = ops.mul, ops.reciprocal, ops.square, ops.pow
+mul, reciprocal, square = ops.mul, ops.reciprocal, ops.square
 multiply = mul
 copysign, maximum, minimum, fmax, fmin = (
     ops.copysign,
@@ -102,6 +102,13 @@ def true_divide(input: Any, other: Any) -> Any:
 
 def _divmod(input: Any, other: Any) -> tuple[Any, Any]:
     return floor_divide(input, other), remainder(input, other)
+
+
+def pow(input: Any, exponent: Any) -> Any:
+    return ops.pow(input, exponent)
+
+
+pow.__doc__ = ops.pow.__doc__
 
 
 def float_power(input: Any, exponent: Any) -> Any:
@@ -337,8 +344,8 @@ OPERATORS = {
     "__rmod__": reflected_method(remainder),
     "__divmod__": operator_method(_divmod),
     "__rdivmod__": reflected_method(_divmod),
-    "__pow__": operator_method(pow),
-    "__rpow__": reflected_method(pow),
+    "__pow__": operator_method(ops.pow),
+    "__rpow__": reflected_method(ops.pow),
     "__matmul__": operator_method(matmul),
     "__rmatmul__": reflected_method(matmul),
     "__neg__": neg,
