@@ -769,7 +769,8 @@ def check_grads(
 
     Where the two sides of a point have different slopes the entry is called a kink and does not
     count as wrong, provided the analytic derivative lies between the slopes; a KinkWarning tells.
-    With ``strict`` kinks count as failures.
+    With ``strict`` kinks count as failures. Orders above one that is wrong are not looked at, since
+    each is measured from the one below.
 
     Returns True, or raises GradcheckError with a table of input, entry, analytic, numeric and error
     (returns False with ``raise_exception=False``). With ``report=True`` nothing is raised and the
