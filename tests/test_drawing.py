@@ -450,6 +450,30 @@ def test_inside_vmap():
     assert "digraph" in seen[0].dot
 
 
+def test_no_running_number_of_vmap_shows():
+    x = tg.ones(3, 2)
+    first, second = (tg.graph(tg.vmap(lambda v: (v * v).sum()), x) for _ in range(2))
+    assert first.dot == second.dot
+    assert [n.settings for n in first.nodes if n.op == "vmap_in"] == ["axis=0, size=3"]
+
+
+def test_an_output_that_an_operation_reads_is_one_node():
+    values, indices = tg.topk(tg.tensor([3.0, 1.0, 2.0], requires_grad=True), 2)
+    picture = tg.graph({"values": values, "indices": indices})
+    assert [n.is_output for n in picture.nodes if n.name == "indices"] == [True]
+    assert (picture.constants, picture.omitted) == (1, 0)
+    cut = tg.graph({"values": values, "indices": indices}, max_nodes=1)
+    assert [n.is_output for n in cut.nodes if n.name == "indices"] == [True]
+    assert "off the tape" in picture.dot and "1 of 2 outputs" in picture.dot
+
+
+def test_the_advice_fits_what_the_function_returned():
+    with pytest.raises(TypeError, match="not int: pass its numbers"):
+        tg.graph(lambda x: x * x, 3)
+    with pytest.raises(TypeError, match=r"not NoneType$"):
+        tg.graph(lambda x: None, 3.0)
+
+
 def test_a_long_reach_is_a_repeated_box(draws):
     y = x = tg.tensor(1.0, requires_grad=True)
     for _ in range(150):

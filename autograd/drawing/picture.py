@@ -198,7 +198,7 @@ def graph(
         raise TypeError(
             "graph() draws a tensor, a tuple, list or dict of tensors, or what a function returns, "
             f"not {type(result).__name__}"
-            + (": pass its numbers as floats or tensors" if callable(tensor_or_fn) else "")
+            + (": pass its numbers as floats or tensors" if _is_numeric(result) else "")
         )
     for name, item in (*inputs, *outputs):
         if item.name is None and name:
@@ -208,6 +208,10 @@ def graph(
     known.look_around(sys._getframe(1))
     reading = read([item for _, item in outputs], known, max_nodes, bool(values), bool(grads))
     return Graph(reading, direction)
+
+
+def _is_numeric(value: Any) -> bool:
+    return isinstance(value, (int, float, np.ndarray, np.generic))
 
 
 def _call(function: Any, args: Sequence[Any]) -> tuple[Any, list[tuple[str, Tensor]]]:

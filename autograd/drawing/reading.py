@@ -76,7 +76,6 @@ def read(
     roots = list({t._record[NUMBER]: t._record for t in outputs if t._record is not None}.values())
     loose = list({id(t): t for t in outputs if t._record is None}.values())
     records, constants, counted_all = _collect(roots)
-    total = len(records) + len(constants) + len(loose)
     kept = _nearest(roots, limit)
     notes: list[str] = []
     if loose:
@@ -98,6 +97,10 @@ def read(
         if len(roots) > 1 or shape_of(roots[0][OUTPUT]) not in ((), (1,)):
             notes.append("gradients are those of the sum of all outputs")
     ends = {record[NUMBER] for record in roots}
+    # An output off the tape may be what an operation reads, as the indices of topk are.
+    shared = {("array", id(t._value)) for t in loose if type(t._value) is ndarray} & kept.keys()
+    loose = [t for t in loose if ("array", id(t._value)) not in shared]
+    total = len(records) + len(constants) + len(loose)
     nodes = [_node_of_tensor(f"t{i}", t, names, values) for i, t in enumerate(loose)]
     edges: list[Edge] = []
     order = sorted(kept, key=_drawing_order)
@@ -105,7 +108,7 @@ def read(
     for key in order:
         item = kept[key]
         if type(key) is not int:
-            nodes.append(_node_of_constant(ids[key], item, names, values))
+            nodes.append(_node_of_constant(ids[key], item, names, values, key in shared))
             continue
         cotangent, is_output = found.get(key), key in ends
         nodes.append(_node_of_record(ids[key], item, names, values, grads, cotangent, is_output))
@@ -239,7 +242,7 @@ def _node_of_record(
     )
 
 
-def _node_of_constant(id: str, value: Any, names: Names, values: bool) -> Node:
+def _node_of_constant(id: str, value: Any, names: Names, values: bool, is_output: bool) -> Node:
     shape = shape_of(value)
     return Node(
         id=id,
@@ -252,7 +255,7 @@ def _node_of_constant(id: str, value: Any, names: Names, values: bool) -> Node:
         value=summary(value) if values or shape == () else None,
         grad=None,
         stored=None,
-        is_output=False,
+        is_output=is_output,
     )
 
 
