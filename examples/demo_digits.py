@@ -116,15 +116,22 @@ def rate_derivative(x: tg.Tensor, y: tg.Tensor, held_x: tg.Tensor, held_y: tg.Te
         scores = tg.func.functional_call(model, dict(zip(names, params, strict=True)), (held_x,))
         return nn.functional.cross_entropy(scores, held_y)
 
-    lr = tg.tensor(3e-3, dtype="float64", requires_grad=True)
+    lr = tg.tensor(PEAK, dtype="float64", requires_grad=True)
     loss = validation_loss(lr)
     loss.backward()
     h = 1e-6
-    higher, lower = (validation_loss(tg.tensor(3e-3 + d, dtype="float64")) for d in (h, -h))
+    higher, lower = (validation_loss(tg.tensor(PEAK + d, dtype="float64")) for d in (h, -h))
     numeric = (higher - lower).item() / (2 * h)
     print(f"  validation loss after 10 steps  {loss.item():.6f}")
     print(f"  by reverse mode                 {lr.grad.item():+.6f}")
     print(f"  by finite difference            {numeric:+.6f}")
+
+
+def lowest_loss(classes: int = 10) -> float:
+    """The entropy of smoothed labels, which the cross-entropy with them cannot fall below."""
+    target = tg.full((classes,), SMOOTHING / classes, dtype="float64")
+    target[0] += 1.0 - SMOOTHING
+    return -tg.xlogy(target, target).sum().item()
 
 
 def draw_curve(losses: list[float], accuracies: list[float], path: Path) -> Path:
@@ -137,13 +144,15 @@ def draw_curve(losses: list[float], accuracies: list[float], path: Path) -> Path
     figure, left = plt.subplots(figsize=(7, 4), layout="constrained")
     epochs = range(1, len(losses) + 1)
     (a,) = left.plot(epochs, losses, color="tab:blue", label="loss (left)")
-    left.set(xlabel="epoch", ylabel="cross-entropy, labels smoothed by 0.1", ylim=(0, None))
+    floor = left.axhline(lowest_loss(), color="tab:blue", linestyle=":", label="lowest possible")
+    left.set(xlabel="epoch", ylabel=f"cross-entropy, labels smoothed by {SMOOTHING}")
+    left.set_ylim(0, None)
     left.set_title("Learning the digits (training data)")
     right = left.twinx()
     (b,) = right.plot(epochs, accuracies, color="tab:orange", label="accuracy (right)")
     right.set(ylabel="accuracy", ylim=(0, 1.02))
     left.grid(alpha=0.3)
-    left.legend(handles=[a, b], loc="center right")
+    left.legend(handles=[a, floor, b], loc="center right")
     figure.savefig(path, dpi=150)
     plt.close(figure)
     return path
@@ -189,7 +198,7 @@ def main() -> None:
         "weight moves): 'analytic' by the derivatives, 'numeric' by moving them and looking."
     )
     check_layers(model, train_x[:32], train_y[:32])
-    print("\nTraining itself has a derivative: d(validation loss) / d(learning rate)")
+    print(f"\nTraining itself has a derivative: d(validation loss) / d(learning rate), at {PEAK}")
     rate_derivative(train_x, train_y, held_x, held_y)
 
     print("\nWritten:")
