@@ -36,6 +36,8 @@ from .scopes import INPUTS, leaves_within
 from .tensor import Tensor, frozen_array, make, tensor
 from .values import PLAIN, dtype_of, full_like_value, scalar, shape_of
 
+_float32 = np.float32
+
 
 # -- reverse walk -----------------------------------------------------------------------------
 def fit(cotangent: Any, value: Any) -> Any:
@@ -144,8 +146,14 @@ def walk(
             continue
         record, g = item
         number -= 1
-        size = len(record)
-        if fast and size <= 9 and record[3] is None and record[4] is None and g.__class__ is float:
+        size, kind = len(record), g.__class__
+        if (
+            fast
+            and (kind is float or kind is _float32)
+            and size <= 9
+            and record[3] is None
+            and record[4] is None
+        ):
             # Float scalars, one or two operands, nothing special: all of a scalar graph, so
             # unrolled. (A fast path only: the general one below does the same and more.)
             try:
@@ -154,11 +162,11 @@ def walk(
                     left, right = op.rules
                     if ra is not None:
                         ca = g if left is None else left(g, y, a, b)
-                        if ca.__class__ is not float or a.__class__ is not float:
+                        if ca.__class__ is not kind or a.__class__ is not kind:
                             raise ArithmeticError
                     if rb is not None:
                         cb = g if right is None else right(g, y, a, b)
-                        if cb.__class__ is not float or b.__class__ is not float:
+                        if cb.__class__ is not kind or b.__class__ is not kind:
                             raise ArithmeticError
                         n = rb[0]
                         if rb[1] is LEAF:
@@ -169,7 +177,7 @@ def walk(
                     _, op, y, _, _, a, ra = record
                     (left,) = op.rules
                     ca = g if left is None else left(g, y, a)
-                    if ca.__class__ is not float or a.__class__ is not float:
+                    if ca.__class__ is not kind or a.__class__ is not kind:
                         raise ArithmeticError
                 if ra is not None:
                     n = ra[0]

@@ -7,34 +7,9 @@ tensor(5.)
 
 from __future__ import annotations
 
-from .classification import (
-    BCELoss,
-    BCEWithLogitsLoss,
-    CrossEntropyLoss,
-    NLLLoss,
-    binary_cross_entropy,
-    binary_cross_entropy_with_logits,
-    cross_entropy,
-    nll_loss,
-)
-from .reducing import Loss, reduce
-from .regression import HuberLoss, L1Loss, MSELoss, huber_loss, l1_loss, mse_loss
+from . import classification, reducing, regression
+from .classification import *
+from .reducing import *
+from .regression import *
 
-__all__ = [
-    "BCELoss",
-    "BCEWithLogitsLoss",
-    "CrossEntropyLoss",
-    "HuberLoss",
-    "L1Loss",
-    "Loss",
-    "MSELoss",
-    "NLLLoss",
-    "binary_cross_entropy",
-    "binary_cross_entropy_with_logits",
-    "cross_entropy",
-    "huber_loss",
-    "l1_loss",
-    "mse_loss",
-    "nll_loss",
-    "reduce",
-]
+__all__ = [*reducing.__all__, *regression.__all__, *classification.__all__]

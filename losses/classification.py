@@ -18,6 +18,17 @@ from tapegrad import (
 
 from .reducing import Loss, is_number_zero, not_empty, reduce, same_shape
 
+__all__ = [
+    "BCELoss",
+    "BCEWithLogitsLoss",
+    "CrossEntropyLoss",
+    "NLLLoss",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "nll_loss",
+]
+
 
 def cross_entropy(
     input: Tensor,

@@ -7,6 +7,8 @@ from typing import Any
 
 from tapegrad import Tensor
 
+__all__ = ["Loss", "reduce"]
+
 REDUCTIONS = ("mean", "sum", "none")
 
 

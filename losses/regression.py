@@ -8,6 +8,15 @@ from tapegrad import Tensor, abs, clip
 
 from .reducing import Loss, reduce, same_shape
 
+__all__ = [
+    "HuberLoss",
+    "L1Loss",
+    "MSELoss",
+    "huber_loss",
+    "l1_loss",
+    "mse_loss",
+]
+
 
 def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean", weight: Any = None) -> Tensor:
     """Mean squared error: mean of (input - target)².

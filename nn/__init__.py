@@ -8,39 +8,30 @@
 
 from __future__ import annotations
 
-from tapegrad.losses import (
-    BCELoss,
-    BCEWithLogitsLoss,
-    CrossEntropyLoss,
-    HuberLoss,
-    L1Loss,
-    MSELoss,
-    NLLLoss,
-)
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
-from . import data, functional, init, metrics, utils
-from .activations import Identity, ReLU, Sigmoid, Softmax, Tanh
-from .linear import Flatten, Linear
-from .module import Module, Parameter, Sequential
+from tapegrad import losses as _losses
+
+from . import activations, data, functional, init, linear, metrics, module, utils
+from .activations import *
+from .linear import *
+from .module import *
+
+# The loss classes appear here under their PyTorch names; tapegrad.losses lists them once.
+if _TYPE_CHECKING:
+    from tapegrad.losses import *
+_LOSSES = {
+    name: found
+    for name in _losses.__all__
+    if isinstance(found := getattr(_losses, name), type) and found is not _losses.Loss
+}
+globals().update(_LOSSES)
 
 __all__ = [
-    "BCELoss",
-    "BCEWithLogitsLoss",
-    "CrossEntropyLoss",
-    "Flatten",
-    "HuberLoss",
-    "Identity",
-    "L1Loss",
-    "Linear",
-    "MSELoss",
-    "Module",
-    "NLLLoss",
-    "Parameter",
-    "ReLU",
-    "Sequential",
-    "Sigmoid",
-    "Softmax",
-    "Tanh",
+    *activations.__all__,
+    *linear.__all__,
+    *module.__all__,
+    *_LOSSES,
     "data",
     "functional",
     "init",

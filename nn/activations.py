@@ -6,6 +6,8 @@ from tapegrad import Tensor, relu, sigmoid, softmax, tanh
 
 from .module import Module
 
+__all__ = ["Identity", "ReLU", "Sigmoid", "Softmax", "Tanh"]
+
 
 class Identity(Module):
     """The input unchanged.

@@ -17,27 +17,14 @@ from tapegrad import (
     tanh,
     unfold,
 )
-from tapegrad.losses import (
-    binary_cross_entropy,
-    binary_cross_entropy_with_logits,
-    cross_entropy,
-    huber_loss,
-    l1_loss,
-    mse_loss,
-    nll_loss,
-)
+from tapegrad import losses as _losses
+from tapegrad.losses import *
 
 __all__ = [
-    "binary_cross_entropy",
-    "binary_cross_entropy_with_logits",
-    "cross_entropy",
+    *(name for name in _losses.__all__ if name.islower() and name != "reduce"),
     "fold",
-    "huber_loss",
-    "l1_loss",
     "linear",
     "log_softmax",
-    "mse_loss",
-    "nll_loss",
     "one_hot",
     "pad",
     "relu",

@@ -10,6 +10,8 @@ from . import init
 from .functional import linear
 from .module import Module, Parameter
 
+__all__ = ["Flatten", "Linear"]
+
 
 class Linear(Module):
     """y = x·Wᵀ + b, with W of shape (out_features, in_features).

@@ -8,6 +8,8 @@ from typing import Any
 
 from tapegrad import Tensor, no_grad
 
+__all__ = ["Module", "Parameter", "Sequential"]
+
 
 class Parameter(Tensor):
     """A tensor that a :class:`Module` registers when it is set as an attribute.
