@@ -38,6 +38,7 @@ from .tensor import Tensor, make
 from .values import (
     NUMBERS,
     PLAIN,
+    as_dtype,
     cast_value,
     dtype_of,
     full_like_value,
@@ -292,9 +293,14 @@ def _recover(op: Primitive, values: Sequence[Any], params: dict[str, Any], error
 
 def _foreign(op: Primitive, value: Any, recording: bool) -> Any:
     """An operand that is no Tensor: copied when it will be saved, for its owner may change it."""
+    if isinstance(value, (ndarray, np.generic)):
+        try:
+            dtype = as_dtype(value.dtype)
+        except TypeError as error:
+            raise TypeError(f"{op.name}(): an operand's {error}") from None
+        if dtype != value.dtype or not value.dtype.isnative:
+            return settle(value.astype(dtype))
     if type(value) is ndarray:
-        if value.dtype.kind not in "fiubc":
-            raise TypeError(f"{op.name}() cannot take an array of dtype {value.dtype}")
         return settle(value.copy() if recording and value.ndim else value)
     if type(value) in PLAIN:
         return settle(value)
@@ -305,6 +311,10 @@ def _foreign(op: Primitive, value: Any, recording: bool) -> Any:
         )
     if isinstance(value, ndarray):
         return settle(np.array(value))
+    if not hasattr(value, "dtype"):
+        raise TypeError(
+            f"{op.name}() takes tensors, arrays or real numbers, not {type(value).__name__}"
+        )
     return value
 
 

@@ -488,9 +488,7 @@ def _as_array(data: Any, dtype: np.dtype[Any] | None) -> ndarray:
     if isinstance(data, Tensor):
         data = data._value
     if isinstance(data, (ndarray, np.generic)):
-        array = np.array(data, dtype=dtype, copy=True, order="C", subok=False)
-        as_dtype(array.dtype)
-        return array
+        return np.array(data, dtype=dtype or as_dtype(data.dtype), order="C", subok=False)
     if isinstance(data, (list, tuple)):
         data, native = _unwrap(data)
     else:

@@ -6,6 +6,8 @@ float64 (cheapest), a NumPy scalar for every other dtype. 0-d arrays are never k
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Any
 
 import numpy as np
@@ -66,11 +68,13 @@ def as_dtype(dtype: Any) -> np.dtype[Any] | None:
             f"unknown dtype {dtype!r}: use 'float16', 'float32', 'float64', an integer dtype or "
             "'bool'"
         ) from None
-    if found.kind not in "fiub":
+    if found.kind not in "fiub" or (found.kind == "f" and found.itemsize > 8):
         raise TypeError(
             f"dtype {found} is not supported: tapegrad has float16/32/64, integers and bool"
         )
-    return found
+    if found.char == "g":  # where a C long double is a double
+        return float64
+    return found if found.isnative else np.dtype(found.type)
 
 
 def dtype_of(value: Any) -> np.dtype[Any]:
@@ -82,7 +86,28 @@ def dtype_of(value: Any) -> np.dtype[Any]:
         return int64
     if kind is bool:
         return boolean
-    return value.dtype  # type: ignore[no-any-return]
+    try:
+        return value.dtype  # type: ignore[no-any-return]
+    except AttributeError:
+        raise _no_operand(kind) from None
+
+
+def _no_operand(kind: type) -> TypeError:
+    """The error for what is no value, with the name of the function that was called."""
+    frame, name = sys._getframe(1), ""
+    while frame is not None and frame.f_code.co_filename.startswith(_HERE):
+        found = frame.f_code.co_name
+        name = found if found not in _NAMELESS and not found.startswith(("_", "<")) else name
+        frame = frame.f_back  # type: ignore[assignment]
+    return TypeError(
+        (f"{name}() " if name else "")
+        + f"takes tensors, arrays or real numbers, not {kind.__name__}"
+        + (": make it a tensor first, tg.tensor(...)" if kind in (list, tuple) else "")
+    )
+
+
+_HERE = os.path.dirname(__file__)
+_NAMELESS = {"function", "method", "apply", "dtype_of", "shape_of", "result_dtype"}
 
 
 def shape_of(value: Any) -> tuple[int, ...]:
@@ -92,6 +117,8 @@ def shape_of(value: Any) -> tuple[int, ...]:
         return value.shape  # type: ignore[no-any-return]
     if kind in NUMBERS:
         return ()
+    if kind is list:
+        raise _no_operand(kind)
     return getattr(value, "shape", ())
 
 

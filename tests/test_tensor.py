@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -185,3 +186,37 @@ def test_prints_where_it_comes_from():
 def test_errors_name_operation_shapes_and_remedy(wrong, error, text):
     with pytest.raises(error, match=f"(?s){text}"):
         wrong()
+
+
+# -- what is no operand -----------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "other", [1j, np.complex64(1), np.array([1j, 2j]), np.array(["a"]), object(), Fraction(1, 2)]
+)
+def test_complex_numbers_and_objects_are_refused_by_name(other):
+    x = tg.ones(2, requires_grad=True)
+    with pytest.raises(TypeError, match=r"mul\(\).* not"):
+        tg.mul(x, other)
+    with pytest.raises(TypeError):
+        x + other
+
+
+def test_lists_are_refused_by_name_and_never_taken_for_numbers():
+    for name in ("sum", "mean", "softmax", "ones_like", "zeros_like", "numel", "sort"):
+        with pytest.raises(TypeError, match=rf"{name}\(\).* not list: make it a tensor"):
+            getattr(tg, name)([1.0, 2.0], *([0] if name == "softmax" else []))
+
+
+def test_arrays_of_other_byte_order_and_extended_precision():
+    foreign = np.array([1.0, 2.0], dtype=">f4")
+    assert tg.tensor(foreign).dtype is np.dtype("float32")
+    assert tg.from_numpy(foreign).dtype.isnative and tg.zeros(2, dtype=">f8").dtype.isnative
+    x = tg.ones(2, requires_grad=True)
+    y = x * foreign
+    assert y.dtype == "float32" and y.dtype.isnative
+    y.sum().backward()
+    assert x.grad.dtype.isnative and x.grad.tolist() == [1.0, 2.0]
+    if np.dtype("longdouble").itemsize > 8:
+        with pytest.raises(TypeError, match="not supported"):
+            tg.tensor(np.longdouble(1))
+        with pytest.raises(TypeError, match="not supported"):
+            x * np.ones(2, dtype="longdouble")
