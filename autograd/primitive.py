@@ -577,8 +577,9 @@ def _binary(op: Primitive) -> Callable[..., Any]:
     def function(input: Any, other: Any) -> Any:
         if type(input) is Tensor and type(other) is Tensor:
             a, b = input._value, other._value
-            if type(a) is float and type(b) is float and _current() is None:
-                # Two float64 scalars: what a scalar graph is made of.
+            kind = type(a)
+            if (kind is float or kind is _float32) and kind is type(b) and _current() is None:
+                # Two float scalars: what a scalar graph is made of.
                 try:
                     y = scalar_forward(a, b)
                 except ArithmeticError:  # Python's floats raise where arrays give inf
