@@ -19,6 +19,8 @@ from . import methods as _methods
 from .batching import vmap
 from .checkpointing import checkpoint
 from .creation import *
+from .errors import CheckError, ShapeError
+from .families import primitive
 from .functions.arithmetic import *
 from .functions.comparing import *
 from .functions.converting import *
@@ -37,12 +39,12 @@ from .functions.statistics import *
 from .functions.windows import *
 from .modes import detect_anomaly, enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from .ops.engine import check, stop_gradient
-from .primitive import REGISTRY, CheckError, Primitive, Sample, ShapeError, primitive
 from .protocols import from_dlpack
+from .registry import REGISTRY, Primitive, Sample
 from .reverse import grad
 from .sampling import *
 from .saving import load, save
-from .tensor import Tensor, tensor
+from .tensors import Tensor, tensor
 from .values import (
     as_dtype,
     boolean,
@@ -93,5 +95,11 @@ def __getattr__(name: str) -> _Any:
     return found
 
 
+#: What ``tg.`` completes to besides functions, classes and numbers; other modules are the engine.
+_SHOWN = ("func", "linalg", "losses", "nn", "optim")
+
+
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER})
+    module, hidden = type(_methods), ("annotations",)
+    found = {n for n, v in globals().items() if type(v) is not module and n not in hidden}
+    return sorted({*found, *_LATER, *_SHOWN})

@@ -20,7 +20,7 @@ from .batched import Batched, NoStaticShape, full_levels, levels_of, sizes_of
 from .batched_indexing import take
 from .ops import indexing
 from .ops.engine import check_holds
-from .primitive import REGISTRY
+from .registry import REGISTRY
 from .values import dtype_of, settle, shape_of
 
 

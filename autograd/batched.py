@@ -30,10 +30,20 @@ class Level(NamedTuple):
     number: int  # from the counter that numbers records, so that "older than" is defined
     size: int
     randomness: str = "error"
+    outside: tuple[Any, ...] = ()  # the mapped function and its arguments
+    changed: list[Any] | None = None  # tensors changed in place that may be from outside
 
 
 #: The vmaps going on in this context, outermost first.
 ACTIVE: ContextVar[tuple[Level, ...]] = ContextVar("tapegrad_levels", default=())
+#: The numbers of all vmaps going on, in any thread.
+LIVE: set[int] = set()
+#: Whether a walk along the tape is going on, which meets values of vmaps that have ended.
+WALKING: ContextVar[bool] = ContextVar("tapegrad_walking", default=False)
+
+
+class Ended(RuntimeError):
+    """A computation with a tensor of a vmap that has ended."""
 
 
 class NoRule(RuntimeError):
@@ -78,6 +88,20 @@ class Batched:
     def __init__(self, array: ndarray, levels: tuple[int, ...]) -> None:
         self.array, self.levels = array, levels
         self.shape = array.shape[len(levels) :]
+        if not LIVE.issuperset(levels) and not WALKING.get():
+            raise Ended(
+                f"a tensor that belongs to a vmap that has ended (shape {self.shape} for each "
+                "example) was kept, in a list or an attribute, and is computed with outside. "
+                "Return it from the mapped function, which gives all examples of it in one tensor."
+            )
+
+    @classmethod
+    def kept(cls, array: ndarray, levels: tuple[int, ...]) -> Batched:
+        """The same where nothing is computed, so that the levels may have ended."""
+        value = cls.__new__(cls)
+        value.array, value.levels = array, levels
+        value.shape = array.shape[len(levels) :]
+        return value
 
     # -- what it is ---------------------------------------------------------------------------
     @property
@@ -117,7 +141,7 @@ class Batched:
         return Batched(self.array.astype(dtype, copy=copy), self.levels)
 
     def copy(self) -> Batched:
-        return Batched(self.array.copy(), self.levels)
+        return Batched.kept(self.array.copy(), self.levels)
 
     # -- what it is not -----------------------------------------------------------------------
     # The classes of error differ on purpose: what an example by example computation can do
@@ -312,7 +336,7 @@ def leave_level(value: Any, level: int, axis: int, size: int) -> Any:
     target = len(levels) + axis
     array = value.array if target == place else np.moveaxis(value.array, place, target)
     if levels:
-        return Batched(array, levels)
+        return Batched.kept(array, levels)
     return array if array.base is None else array.copy()
 
 
@@ -323,7 +347,7 @@ def spread_level(value: Any, level: int, size: int) -> Batched:
     levels = levels_of([value])
     wider = tuple(sorted((*levels, level)))
     sizes = {**sizes_of([value]), level: size}
-    return Batched(full_levels(value, wider, sizes), wider)
+    return Batched.kept(full_levels(value, wider, sizes), wider)
 
 
 def sum_level(value: Any, level: int, size: int) -> Any:

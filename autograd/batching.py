@@ -19,6 +19,7 @@ from . import batch_rules as _batch_rules  # noqa: F401
 from . import batched_products as _batched_products  # noqa: F401
 from .batched import (
     ACTIVE,
+    LIVE,
     Batched,
     Level,
     NoRule,
@@ -29,8 +30,9 @@ from .batched import (
 )
 from .functions.dims import one_dim
 from .ops import levels as ops
+from .outsiders import put_back
 from .records import next_number
-from .tensor import Tensor, tensor
+from .tensors import Tensor, tensor
 from .trees import flatten, spread, unflatten
 from .values import dtype_of, settle, shape_of
 
@@ -126,13 +128,15 @@ def _stacked(op: Any, results: Sequence[Any], counts: list[int], levels: tuple[i
 
 # -- levels --------------------------------------------------------------------------------------
 @contextmanager
-def mapping(size: int, randomness: str = "error") -> Iterator[int]:
-    """A new level while the block runs; gives its number."""
-    level = Level(next_number(), size, randomness)
+def mapping(size: int, randomness: str = "error", outside: Any = ()) -> Iterator[Level]:
+    """A new level while the block runs. ``outside``: what the block may reach from there."""
+    level = Level(next_number(), size, randomness, tuple(outside), [])
     token = ACTIVE.set((*ACTIVE.get(), level))
+    LIVE.add(level.number)
     try:
-        yield level.number
+        yield level
     finally:
+        LIVE.discard(level.number)
         ACTIVE.reset(token)
 
 
@@ -273,15 +277,22 @@ def _run(
     out_dims: Any,
     randomness: str,
 ) -> tuple[list[Tensor], Any]:
-    with mapping(size, randomness) as level:
-        inner = [
-            x if d is None else ops.enter_level(x, level=level, axis=d, size=size)
-            for x, d in zip(leaves, dims, strict=True)
-        ]
-        result = func(*unflatten(recipe, inner), **kwargs)
+    with mapping(size, randomness, (func, leaves, kwargs)) as level:
+        try:
+            inner = [
+                x if d is None else ops.enter_level(x, level=level.number, axis=d, size=size)
+                for x, d in zip(leaves, dims, strict=True)
+            ]
+            result = func(*unflatten(recipe, inner), **kwargs)
+        except BaseException:
+            put_back(level, blame=False)
+            raise
     outs, built = flatten(result)
     wanted = spread(out_dims, result, "vmap: out_dims", of="the result")
-    return [_leave(y, d, level, size) for y, d in zip(outs, wanted, strict=True)], built
+    left = [_leave(y, d, level.number, size) for y, d in zip(outs, wanted, strict=True)]
+    del result, outs, inner  # what is still alive now, others have
+    put_back(level)
+    return left, built
 
 
 def _leave(y: Any, dim: int | None, level: int, size: int) -> Tensor:

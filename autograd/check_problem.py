@@ -12,7 +12,7 @@ from .forward import push_forward
 from .modes import enable_grad, no_grad
 from .records import CHECKPOINT, FIRST, LEAF, NUMBER, OP, OUTPUT, PICK, new_leaf_record
 from .reverse import grad
-from .tensor import Tensor, make
+from .tensors import Tensor, make
 from .values import dtype_of, float64, settle
 
 

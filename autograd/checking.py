@@ -36,7 +36,7 @@ from .differences import JUMP as AT_JUMP
 from .differences import KINDS, SMOOTH, Slope, complex_slope, slope
 from .differences import KINK as AT_KINK
 from .modes import enable_grad
-from .tensor import Tensor, make
+from .tensors import Tensor, make
 from .values import settle
 
 __all__ = ["GradcheckError", "KinkWarning", "check_grads", "gradcheck", "gradgradcheck"]

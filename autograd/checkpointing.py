@@ -27,7 +27,7 @@ from .records import (
     pick_record,
 )
 from .scopes import INPUTS, recording
-from .tensor import Tensor, make
+from .tensors import Tensor, make
 from .trees import flatten, unflatten
 from .values import PLAIN, dtype_of, shape_of
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from .functions.converting import check_device, convert
 from .functions.dims import sizes
-from .tensor import Tensor, make, tensor
+from .tensors import Tensor, make, tensor
 from .values import as_dtype, get_default_dtype, settle, shape_of
 
 __all__ = [

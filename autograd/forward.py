@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import modes
+from .batched import WALKING
 from .ops.shaping import cast, expand
 from .records import (
     CHECKPOINT,
@@ -36,7 +37,7 @@ from .reverse import (
     refuse_overwritten,
     walk,
 )
-from .tensor import Tensor, make
+from .tensors import Tensor, make
 from .values import dtype_of, full_like_value, shape_of
 
 
@@ -50,7 +51,11 @@ def push_forward(
     known: dict[int, Any] = {}
     for x, t in zip(inputs, tangents, strict=True):
         known[x._record[NUMBER]] = t if graph else t._value  # type: ignore[index]
-    _carry([y._record for y in outputs if y._record is not None], known, graph)
+    token = WALKING.set(True)
+    try:
+        _carry([y._record for y in outputs if y._record is not None], known, graph)
+    finally:
+        WALKING.reset(token)
     results: list[Tensor | None] = []
     for y in outputs:
         found = None if y._record is None else known.get(y._record[NUMBER])

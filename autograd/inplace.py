@@ -37,8 +37,9 @@ from .functions.indexing import raw_index
 from .ops.arithmetic import mul
 from .ops.indexing import AT, getitem, index_put, index_put_at
 from .ops.shaping import cast, reshape
+from .outsiders import refuse_outsider
 from .records import LEAF, NOTE, OP, OUTPUT, Freed, next_number
-from .tensor import Tensor, make, tensor
+from .tensors import Tensor, make, tensor
 from .values import PLAIN, dtype_of, settle
 
 METHODS: dict[str, Any] = {}
@@ -58,6 +59,7 @@ def update(self: Tensor, name: str, result: Callable[[], Any], casting: bool = F
     if not isinstance(new, Tensor):
         new = make(new, None)
     new = _fit(self, name, new, casting)
+    refuse_outsider(self, name, new._value)
     if recording and (new._record is not None or self._record is not None):
         _refuse_leaf(self)
         if new._record is None:  # a constant written over it: still on the tape, with gradient 0
@@ -205,7 +207,7 @@ def _copied(self: Tensor, source: Any, name: str, index: Any = _ALL) -> Callable
 
 
 def _misfit(error: Exception, self: Tensor, source: Any, name: str) -> Exception:
-    from .primitive import ShapeError
+    from .errors import ShapeError
 
     if isinstance(error, IndexError):
         return IndexError(f"{name}: index into a tensor of shape {self.shape}: {error}")

@@ -16,7 +16,7 @@ from .ops import levels as ops
 from .ops.shaping import cat, reshape
 from .reverse import walk
 from .scopes import Scope, recording
-from .tensor import Tensor, make
+from .tensors import Tensor, make
 from .transforms import open_arguments, output_leaves, split_aux, zeros_for
 from .trees import unflatten
 from .values import full_like_value, settle
@@ -172,12 +172,12 @@ def _rows(y: Tensor, inputs: list[Tensor], graph: bool, chunk_size: int | None) 
     for basis in _bases(y, chunk_size):
         size = len(basis)
         with mapping(size) as level:
-            seed = Batched(basis, (level,))
+            seed = Batched(basis, (level.number,))
             arrived = _walk(record, make(seed, None) if graph else seed, graph, wanted)
         for part, x in zip(parts, inputs, strict=True):
             at = arrived.get(x._record[0])  # type: ignore[index]
             if at is not None:
-                part.append(_leave(at[1], level, 0, size))
+                part.append(_leave(at[1], level.number, 0, size))
     return [
         _joined(part, 0, y.shape + x.shape) if part else _zero_block(y, x)
         for part, x in zip(parts, inputs, strict=True)
@@ -197,12 +197,12 @@ def _columns(outs: list[Tensor], x: Tensor, graph: bool, chunk_size: int | None)
     for basis in _bases(x, chunk_size):
         size = len(basis)
         with mapping(size) as level, recording():
-            tangent = make(Batched(basis, (level,)), None)
+            tangent = make(Batched(basis, (level.number,)), None)
             moved = push_forward(outs, [x], [tangent], graph)
         for part, y, t in zip(parts, outs, moved, strict=True):
             if t is not None:
                 value = t if graph else t._value
-                part.append(_leave(value, level, len(y.shape), size))
+                part.append(_leave(value, level.number, len(y.shape), size))
     return [
         _joined(part, len(y.shape), y.shape + x.shape) if part else _zero_block(y, x)
         for part, y in zip(parts, outs, strict=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .errors import ShapeError
 from .functions import shaping
 from .functions.dims import one_dim
 from .functions.products import cross as _cross
@@ -24,8 +25,7 @@ from .ops.linear_algebra import LinAlgError
 from .ops.products import swap
 from .ops.reductions import sum as total
 from .ops.shaping import cat, permute, reshape, stack, tril, triu
-from .primitive import ShapeError
-from .tensor import Tensor, make
+from .tensors import Tensor, make
 from .values import dtype_of, get_default_dtype, shape_of
 
 __all__ = [
@@ -58,6 +58,11 @@ __all__ = [
     "vector_norm",
 ]
 
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 Slogdet = namedtuple("Slogdet", ["sign", "logabsdet"])
 Eigh = namedtuple("Eigh", ["eigenvalues", "eigenvectors"])
 SVD = namedtuple("SVD", ["U", "S", "Vh"])
@@ -82,7 +87,7 @@ def _matrices(A: Any, what: str, *, square: bool = False) -> tuple[int, int]:
 
 # -- norms ------------------------------------------------------------------------------------
 def norm(
-    A: Any, ord: Any = None, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
+    input: Any, ord: Any = None, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
 ) -> Any:
     """A vector or matrix norm.
 
@@ -94,25 +99,25 @@ def norm(
     >>> tg.linalg.norm(tg.tensor([[3.0, 0.0], [0.0, -4.0]])), tg.linalg.norm(tg.eye(2), "nuc")
     (tensor(5.), tensor(2.))
     """
-    n = len(shape_of(A))
+    n = len(shape_of(input))
     if isinstance(dim, (tuple, list)) and len(dim) == 1:
         dim = dim[0]
     pair = isinstance(dim, (tuple, list)) and len(dim) == 2
     if ord is None:
-        return vector_norm(A, 2, dim, keepdim, dtype=dtype)
+        return vector_norm(input, 2, dim, keepdim, dtype=dtype)
     if pair or (dim is None and n == 2):
-        return matrix_norm(A, ord, dim if pair else (-2, -1), keepdim, dtype=dtype)
+        return matrix_norm(input, ord, dim if pair else (-2, -1), keepdim, dtype=dtype)
     if isinstance(ord, str):
         raise RuntimeError(
             f"linalg.norm: ord={ord!r} is a norm of matrices: give two dimensions in dim= "
-            f"(shape {shape_of(A)})"
+            f"(shape {shape_of(input)})"
         )
     if dim is None and n > 2:
         raise RuntimeError(
             f"linalg.norm: with ord and without dim the input must have 1 or 2 dimensions, "
-            f"got shape {shape_of(A)}"
+            f"got shape {shape_of(input)}"
         )
-    return vector_norm(A, ord, dim, keepdim, dtype=dtype)
+    return vector_norm(input, ord, dim, keepdim, dtype=dtype)
 
 
 def matrix_norm(
@@ -167,13 +172,16 @@ def cond(A: Any, p: Any = None) -> Any:
     """The condition number ‖A‖ ‖A⁻¹‖ of matrices.
 
     ``p``: the norm, as in :func:`matrix_norm`; None is 2, the largest singular value over the
-    smallest, which works for matrices that are not square too. A singular matrix has inf.
+    smallest, which works for matrices that are not square too. A singular matrix has inf, and one
+    without elements 0.
 
     >>> import tapegrad as tg
     >>> tg.linalg.cond(tg.tensor([[2.0, 0.0], [0.0, -0.5]]))
     tensor(4.)
     """
-    _matrices(A, "cond", square=p not in (None, 2, -2))
+    rows, columns = _matrices(A, "cond", square=p not in (None, 2, -2))
+    if not rows * columns:
+        return total(as_floating(A, None), axis=(-2, -1), keepdims=False)
     if p in (None, 2, -2):
         s = svdvals(A)
         largest, smallest = getitem(s, index=(..., 0)), getitem(s, index=(..., -1))

@@ -21,7 +21,7 @@ from .functions import (
     statistics,
     windows,
 )
-from .tensor import Tensor
+from .tensors import Tensor
 
 FUNCTION_MODULES = (
     arithmetic,

@@ -18,7 +18,7 @@ from numpy import ndarray
 
 from . import modes
 from .ops.shaping import cast
-from .tensor import Tensor, locked_array, make, tensor
+from .tensors import Tensor, locked_array, make, tensor
 from .values import as_dtype, settle
 
 METHODS: dict[str, Any] = {"__array_priority__": 1000.0}

@@ -10,7 +10,7 @@ import numpy as np
 from numpy import ndarray
 
 from . import modes
-from .batched import ACTIVE, Batched
+from .batched import ACTIVE, WALKING, Batched
 from .ops.levels import sum_finished
 from .ops.shaping import cast, sum_array_to, sum_to
 from .records import (
@@ -33,7 +33,7 @@ from .records import (
     pick_record,
 )
 from .scopes import INPUTS, leaves_within
-from .tensor import Tensor, frozen_array, make, tensor
+from .tensors import Tensor, frozen_array, make, tensor
 from .values import PLAIN, dtype_of, full_like_value, scalar, shape_of
 
 _float32 = np.float32
@@ -112,6 +112,16 @@ def walk(
     the records whose numbers are in ``wanted``: ``{number: (record, cotangent)}``. With
     ``graph`` cotangents are Tensors and the rules record what they do.
     """
+    token = WALKING.set(True)
+    try:
+        return _walk(roots, graph, retain, wanted)
+    finally:
+        WALKING.reset(token)
+
+
+def _walk(
+    roots: Sequence[tuple[list[Any], Any]], graph: bool, retain: bool, wanted: dict[int, Any] | None
+) -> dict[int, tuple[list[Any], Any]]:
     arrived: dict[int, tuple[list[Any], Any]] = {}
     pending: dict[int, tuple[list[Any], Any]] = {}
     allowed = None if wanted is None else _paths_to(roots, wanted)

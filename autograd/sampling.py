@@ -17,11 +17,11 @@ from numpy import ndarray
 
 from .batched import drawn
 from .creation import _sized, finish
+from .errors import ShapeError
 from .functions.converting import check_device, convert, device
 from .functions.dims import sizes
 from .ops import arithmetic, comparisons
-from .primitive import ShapeError
-from .tensor import Tensor, make
+from .tensors import Tensor, make
 from .values import PLAIN, as_dtype, dtype_of, get_default_dtype, settle, shape_of
 
 __all__ = [

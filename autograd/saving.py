@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .tensor import Tensor, frozen_array, tensor
+from .tensors import Tensor, frozen_array, tensor
 
 __all__ = ["load", "save"]
 

@@ -16,7 +16,7 @@ from typing import Any
 from .modes import MODE, current, replace
 from .ops.levels import identity
 from .records import FIRST, LEAF, Note, new_leaf_record, next_number
-from .tensor import Tensor, make, tensor
+from .tensors import Tensor, make, tensor
 from .trees import flatten, unflatten
 
 #: Numbers of the inputs of the transformations whose functions are running, innermost last.

@@ -11,7 +11,7 @@ from .forward import push_forward
 from .ops.shaping import cast
 from .reverse import _own, walk
 from .scopes import Scope, recording
-from .tensor import Tensor, make, tensor
+from .tensors import Tensor, make, tensor
 from .trees import flatten, show, unflatten
 from .values import full_like_value
 

@@ -108,7 +108,7 @@ def test_wrong_for_broadcast_shapes_only(planted):
 
 
 def test_wrong_in_forward_mode_only(planted):
-    from tapegrad.primitive import general
+    from tapegrad.families import general
 
     def push(tangents, _y, x):
         return tangents[0] * 2.0

@@ -634,7 +634,7 @@ def test_stop_gradient():
 # -- properties ----------------------------------------------------------------------------
 def test_the_operators_stay_on_the_fast_path(monkeypatch):
     """The 0-d operations of scalar graphs never reach the general apply()."""
-    module = sys.modules["tapegrad.primitive"]
+    module = sys.modules["tapegrad.calling"]
 
     def general(op, args, params):
         raise AssertionError(f"{op} took the general path")

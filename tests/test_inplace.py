@@ -8,7 +8,7 @@ import pytest
 import tapegrad as tg
 from tapegrad import inplace
 from tapegrad.records import LAST_OVERWRITE, mark_overwritten, owner
-from tapegrad.tensor import make
+from tapegrad.tensors import make
 
 # -- random programs --------------------------------------------------------------------------
 # A program is a list of steps on a growing list of variables. NumPy runs it on real memory (an

@@ -1,5 +1,8 @@
 """vmap against a loop: over every primitive's samples, and over what users write."""
 
+from threading import Thread
+from types import ModuleType, SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -538,3 +541,132 @@ def test_randomness():
     )(x)
     assert tg.equal(nested, nested[:, :1].expand(4, 3, 2))
     assert len({tuple(r) for r in nested[:, 0].tolist()}) == 4
+
+
+# -- the border between inside and outside ----------------------------------------------------
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda o, x: o.add_(x),
+        lambda o, x: o.__iadd__(x),
+        lambda o, x: o.__setitem__(0, x[0]),
+        lambda o, x: o[0].mul_(x[1]),
+        lambda o, x: o.copy_(x),
+        lambda o, x: o.detach().add_(x),
+    ],
+)
+@pytest.mark.parametrize("recorded", [False, True])
+@pytest.mark.parametrize("how", ["closure", "argument", "attribute", "hidden", "view", "nested"])
+def test_a_tensor_from_outside_is_not_changed_in_place(change, recorded, how):
+    o = tg.tensor([1.0, 2.0])
+    base, holder = o, SimpleNamespace(inner=[o])
+    hidden = ModuleType("hidden")
+    hidden.o = o
+    if how == "view":
+        base = tg.tensor([0.0, 1.0, 2.0])
+        o = base[1:]
+    function = {
+        "argument": lambda x, o: change(o, x),
+        "attribute": lambda x, _o: change(holder.inner[0], x),
+        "hidden": lambda x, _o: change(hidden.o, x),
+        "nested": lambda x, o: vmap(lambda y: change(o, y))(x * tg.ones(4, 1)),
+    }.get(how, lambda x, _o: change(o, x))
+    xs = tg.ones(3, 2, requires_grad=recorded)
+    with pytest.raises(RuntimeError, match=r"vmap: .* not possible in place .*clone\(\)"):
+        vmap(function, in_dims=(0, None))(xs, o)
+    assert not o.requires_grad
+    np.testing.assert_array_equal(o.numpy(), [1.0, 2.0])
+    o += 1.0
+    np.testing.assert_array_equal(base.numpy()[-2:], [2.0, 3.0])
+
+
+def test_a_recorded_tensor_from_outside_is_not_changed_in_place():
+    w = tg.tensor([1.0, 2.0], requires_grad=True)
+    y = w * w
+    with pytest.raises(RuntimeError, match="not possible in place"):
+        vmap(lambda x: y.add_(x))(tg.ones(3, 2))
+    y.sum().backward()
+    np.testing.assert_array_equal(w.grad.numpy(), [2.0, 4.0])
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_what_the_function_made_may_be_changed_in_place(recorded):
+    shared = tg.tensor([1.0, 2.0])
+
+    def function(x):
+        a, b = tg.zeros(2), tg.tensor([3.0, 4.0])
+        a += x
+        b[0] = a[1]
+        c = (2 * shared).mul_(x)
+        d = shared.clone().add_(x)
+
+        def inner(y):
+            e = tg.zeros(2)
+            e += x
+            e += y
+            return e
+
+        return a + b + c + d + vmap(inner)(tg.ones(4, 2)).sum(0)
+
+    xs = tg.tensor([[1.0, 2.0], [3.0, 5.0]], requires_grad=recorded)
+    wanted = np.stack([function(x.detach()).numpy() for x in xs])
+    np.testing.assert_array_equal(vmap(function)(xs).detach().numpy(), wanted)
+
+
+def test_a_change_is_undone_when_the_function_fails_later():
+    hidden = ModuleType("hidden")
+    hidden.o = tg.zeros(2)
+
+    def function(x):
+        hidden.o.add_(x)
+        raise KeyError("of the user")
+
+    with pytest.raises(KeyError, match="of the user"):
+        vmap(function)(tg.ones(3, 2))
+    np.testing.assert_array_equal(hidden.o.numpy(), [0.0, 0.0])
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda x: x + 1,
+        lambda x: 2 * x,
+        lambda x: x.sum(),
+        tg.exp,
+        lambda x: x[0],
+        lambda x: x @ tg.ones(2),
+        lambda x: vmap(lambda y: y + x)(tg.ones(3, 2)),
+        lambda x: vmap(tg.sin)(x),
+        lambda x: tg.zeros(2).add_(x),
+        lambda x: tg.linalg.norm(x),
+    ],
+)
+@pytest.mark.parametrize("recorded", [False, True])
+def test_a_tensor_of_a_vmap_that_has_ended_is_refused(use, recorded):
+    kept = []
+    xs = tg.ones(3, 2, requires_grad=recorded)
+    result = vmap(lambda x: (kept.append(x * 2), kept[0])[1])(xs)
+    with pytest.raises(RuntimeError, match="belongs to a vmap that has ended"):
+        use(kept[0])
+    assert "vmap" in repr(kept[0])
+    if recorded:  # while the records are good
+        result.sum().backward()
+        np.testing.assert_array_equal(xs.grad.numpy(), np.full((3, 2), 2.0))
+
+
+def test_a_thread_may_compute_for_a_vmap_that_goes_on():
+    def function(x):
+        found = []
+        thread = Thread(target=lambda: found.append(x * 2))
+        thread.start()
+        thread.join()
+        return found[0]
+
+    np.testing.assert_array_equal(vmap(function)(tg.ones(3, 2)).numpy(), np.full((3, 2), 2.0))
+
+
+def test_repeat_interleave_refuses_a_mapped_count():
+    with pytest.raises(RuntimeError, match=r"repeat_interleave .*vmap.*outside"):
+        vmap(lambda x, n: tg.repeat_interleave(x, n))(tg.ones(2, 3), tg.tensor([1, 2]))
+    with pytest.raises(RuntimeError, match=r"repeat_interleave .*vmap.*outside"):
+        vmap(lambda x, n: x.repeat_interleave(n, dim=0))(tg.ones(2, 3), tg.ones(2, 3).long())

@@ -28,7 +28,7 @@ import numpy as np
 
 import tapegrad as tg
 from tapegrad import methods
-from tapegrad.primitive import Primitive
+from tapegrad.registry import Primitive
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "reference.md"

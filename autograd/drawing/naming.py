@@ -14,7 +14,7 @@ from typing import Any
 from numpy import ndarray
 
 from ..records import LEAF, NOTE, NUMBER, OP
-from ..tensor import Tensor
+from ..tensors import Tensor
 
 _SHELL = frozenset({"In", "Out", "exit", "quit", "get_ipython"})  # IPython's own variables
 _HAS_FAST_LOCALS = 0x1  # inspect.CO_OPTIMIZED

@@ -13,7 +13,7 @@ import numpy as np
 from ..modes import enable_grad
 from ..rendering import RendererMissing, render
 from ..saving import write_atomically
-from ..tensor import Tensor, tensor
+from ..tensors import Tensor, tensor
 from .dot import dot_source, finished_svg, omitted_text
 from .naming import Names, _is_module, arguments_of
 from .reading import Edge, Node, Reading, read

@@ -13,7 +13,7 @@ from typing import Any
 from numpy import ndarray
 
 from ..records import CHECKPOINT, FIRST, LEAF, NOTE, NUMBER, OP, OUTPUT, PARAMS, PICK
-from ..tensor import Tensor
+from ..tensors import Tensor
 from ..values import dtype_of, shape_of
 from .cotangents import Spent, cotangents
 from .describing import settings, summary

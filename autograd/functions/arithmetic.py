@@ -11,7 +11,7 @@ from ..ops import arithmetic as ops
 from ..ops import rounding, trigonometry
 from ..ops.indexing import nonzero
 from ..ops.shaping import cast, reshape
-from ..tensor import Tensor
+from ..tensors import Tensor
 from ..values import dtype_of, float64, shape_of
 from .comparing import isinf, isnan
 from .operators import operator_method, reflected_method
@@ -28,8 +28,8 @@ copysign, maximum, minimum, fmax, fmin = (
     ops.fmax,
     ops.fmin,
 )
-clamp_min, clamp_max, relu, hypot = ops.clamp_min, ops.clamp_max, ops.relu, trigonometry.hypot
-floor, ceil, trunc, heaviside = rounding.floor, rounding.ceil, rounding.trunc, rounding.heaviside
+relu, hypot = ops.relu, trigonometry.hypot
+floor, ceil, trunc = rounding.floor, rounding.ceil, rounding.trunc
 fix = trunc
 floor_divide, remainder, fmod = rounding.floor_divide, rounding.remainder, rounding.fmod
 
@@ -142,6 +142,9 @@ def lerp(input: Any, end: Any, weight: Any) -> Any:
 def addcmul(input: Any, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Any:
     """input + value·tensor1·tensor2.
 
+    A fractional ``value`` makes integers floats, as a product by it does (torch cuts it to a whole
+    number first).
+
     >>> import tapegrad as tg
     >>> tg.addcmul(tg.tensor([1.0]), tg.tensor([2.0]), tg.tensor([3.0]), value=0.5)
     tensor([4.])
@@ -179,6 +182,17 @@ def clip(input: Any, min: Any = None, max: Any = None) -> Any:
 
 
 clamp = clip
+
+
+def clamp_min(input: Any, min: Any) -> Any:
+    return ops.clamp_min(input, min)
+
+
+def clamp_max(input: Any, max: Any) -> Any:
+    return ops.clamp_max(input, max)
+
+
+clamp_min.__doc__, clamp_max.__doc__ = ops.clamp_min.__doc__, ops.clamp_max.__doc__
 
 
 def where(condition: Any, input: Any = None, other: Any = None) -> Any:
@@ -250,7 +264,7 @@ def nan_to_num(input: Any, nan: Any = 0.0, posinf: Any = None, neginf: Any = Non
     return ops.where(isnan(input), nan, input)
 
 
-# -- rounding ---------------------------------------------------------------------------------
+# -- rounding and steps ---------------------------------------------------------------------
 def round(input: Any, *, decimals: int = 0) -> Any:
     """The nearest whole number, halves to the even one, or the nearest multiple of 10^-decimals.
 
@@ -267,6 +281,13 @@ def round(input: Any, *, decimals: int = 0) -> Any:
     if decimals > 0:
         return rounding.round(input * 10.0**decimals) / 10.0**decimals
     return rounding.round(input / 10.0**-decimals) * 10.0**-decimals
+
+
+def heaviside(input: Any, values: Any) -> Any:
+    return rounding.heaviside(input, values)
+
+
+heaviside.__doc__ = rounding.heaviside.__doc__
 
 
 def frac(input: Any) -> Any:

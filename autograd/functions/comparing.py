@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..ops import comparisons as ops
-from ..tensor import Tensor
+from ..tensors import Tensor
 from ..values import shape_of
 from .operators import operator_method, reflected_method
 
@@ -21,6 +21,7 @@ __all__ = [
     "bitwise_xor",
     "eq",
     "equal",
+    "gcd",
     "ge",
     "greater",
     "greater_equal",
@@ -29,6 +30,7 @@ __all__ = [
     "isfinite",
     "isinf",
     "isnan",
+    "lcm",
     "le",
     "less",
     "less_equal",
@@ -49,6 +51,8 @@ logical_xor, logical_not = ops.logical_xor, ops.logical_not
 bitwise_and, bitwise_or, bitwise_xor = ops.bitwise_and, ops.bitwise_or, ops.bitwise_xor
 bitwise_not, bitwise_left_shift = ops.bitwise_not, ops.bitwise_left_shift
 bitwise_right_shift = ops.bitwise_right_shift
+
+gcd, lcm = ops.gcd, ops.lcm
 
 
 def isclose(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..ops import shaping as ops
-from ..tensor import Tensor
+from ..tensors import Tensor
 from ..values import as_dtype, dtype_of, shape_of
 from .dims import one_dim
 

@@ -55,3 +55,12 @@ def sizes(args: tuple[Any, ...], what: str) -> tuple[int, ...]:
         return tuple(operator.index(a) for a in args)
     except TypeError:
         raise TypeError(f"{what}: sizes must be ints, got {args!r}") from None
+
+
+def or_named(args: tuple[Any, ...], named: Any, what: str, name: str) -> tuple[Any, ...]:
+    """Sizes given one by one, or as a tuple by the argument's name."""
+    if named is None:
+        return args
+    if args:
+        raise TypeError(f"{what}: {name} is given twice, as {args} and as {name}={named!r}")
+    return (named,)

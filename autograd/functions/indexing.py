@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
+from ..errors import ShapeError
 from ..ops import indexing as ops
 from ..ops import sorting
 from ..ops.arithmetic import where
 from ..ops.shaping import expand, reshape
-from ..primitive import ShapeError
-from ..tensor import Tensor
+from ..tensors import Tensor
 from ..values import PLAIN, dtype_of, shape_of
 from .dims import either, one_dim
 
@@ -295,6 +295,7 @@ def index_fill(input: Any, dim: int, index: Any, value: Any) -> Any:
     >>> tg.index_fill(tg.zeros(3), 0, tg.tensor([2, 0]), 5.0)
     tensor([5., 0., 5.])
     """
+    value = held_number(value, dtype_of(input), "index_fill")
     return _put_along(input, dim, index, value, False, "index_fill")
 
 
@@ -324,8 +325,27 @@ def _mask(mask: Any, what: str) -> Any:
     return mask
 
 
+def held_number(value: Any, dtype: Any, what: str) -> Any:
+    """A number as a dtype holds it: its whole part in integers, true unless 0 in booleans."""
+    if isinstance(value, Tensor) or shape_of(value) or dtype.kind not in "iub":
+        return value
+    if dtype.kind == "b":
+        return bool(value)
+    limits = np.iinfo(dtype)
+    lowest = -limits.max if dtype.kind == "u" else limits.min  # unsigned ones count backwards
+    if not lowest <= value <= limits.max:
+        raise RuntimeError(
+            f"{what}: {value} is no {dtype}, which goes from {limits.min} to {limits.max}: "
+            "convert the tensor first, for example with .to('float32') or .to('int64')"
+        )
+    return np.array(int(value)).astype(dtype)[()]
+
+
 def masked_fill(input: Any, mask: Any, value: Any) -> Any:
     """``input`` with ``value`` (a number or a 0-d tensor) wherever ``mask`` is True.
+
+    The dtype stays: into integers goes the whole part. Raises RuntimeError for a number that the
+    dtype does not hold.
 
     >>> import tapegrad as tg
     >>> x = tg.tensor([1.0, 2.0])
@@ -338,6 +358,7 @@ def masked_fill(input: Any, mask: Any, value: Any) -> Any:
         from .converting import convert
 
         value = convert(value, dtype_of(input))
+    value = held_number(value, dtype_of(input), "masked_fill")
     return where(_mask(mask, "masked_fill"), value, input)
 
 

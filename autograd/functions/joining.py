@@ -9,19 +9,23 @@ from typing import Any
 
 import numpy as np
 
+from ..batched import Batched, refuse
+from ..errors import ShapeError
 from ..ops import indexing
 from ..ops import shaping as ops
-from ..primitive import ShapeError
-from ..tensor import Tensor
-from ..values import dtype_of, shape_of
-from .dims import either, one_dim, sizes
+from ..tensors import Tensor, make
+from ..values import dtype_of, get_default_dtype, shape_of
+from .dims import either, one_dim, or_named, sizes
 from .indexing import index_select
 from .shaping import atleast_1d, atleast_2d, atleast_3d, expand, ravel, reshape, unsqueeze
 
 __all__ = [
+    "block_diag",
+    "cartesian_prod",
     "cat",
     "chunk",
     "column_stack",
+    "combinations",
     "concat",
     "concatenate",
     "dstack",
@@ -177,6 +181,73 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Any, ...]:
     return tuple(found)
 
 
+def cartesian_prod(*tensors: Any) -> Any:
+    """Every choice of one element from each vector: a row per choice, in the order of a dictionary.
+
+    Of one vector that vector itself.
+
+    >>> import tapegrad as tg
+    >>> tg.cartesian_prod(tg.tensor([1, 2]), tg.tensor([3, 4]))
+    tensor([[1, 3],
+            [1, 4],
+            [2, 3],
+            [2, 4]])
+    """
+    found = _several(tensors, "cartesian_prod")
+    if any(len(shape_of(x)) != 1 for x in found):
+        raise RuntimeError(f"cartesian_prod: expects vectors, got shapes {_shapes(found)}")
+    if len(found) == 1:
+        return found[0]
+    return reshape(stack(meshgrid(*found), -1), -1, len(found))
+
+
+def combinations(input: Any, r: int = 2, with_replacement: bool = False) -> Any:
+    """Every choice of ``r`` elements of a vector, in their order: a row per choice.
+
+    ``with_replacement``: an element may be chosen more than once.
+
+    >>> import tapegrad as tg
+    >>> tg.combinations(tg.tensor([1, 2, 3]))
+    tensor([[1, 2],
+            [1, 3],
+            [2, 3]])
+    """
+    shape, count = shape_of(input), operator.index(r)
+    if len(shape) != 1:
+        raise RuntimeError(f"combinations: expects a vector, got shape {shape}")
+    if count < 0:
+        raise RuntimeError(f"combinations: r must not be negative, got {count}")
+    choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
+    places = list(choose(range(shape[0]), count)) if count else []
+    index = np.array(places, dtype=np.int64).reshape((-1, count) if count else (0,))
+    return indexing.getitem(input, index=index)
+
+
+def block_diag(*tensors: Any) -> Any:
+    """The matrices one below and beside the other, with zeros around them.
+
+    Vectors count as rows, numbers as matrices of one element.
+
+    >>> import tapegrad as tg
+    >>> tg.block_diag(tg.tensor([[1, 2]]), tg.tensor(3))
+    tensor([[1, 2, 0],
+            [0, 0, 3]])
+    """
+    if not tensors:
+        return make(np.zeros((1, 0), get_default_dtype()), None)
+    if any(len(shape_of(x)) > 2 for x in tensors):
+        raise RuntimeError(
+            f"block_diag: expects at most 2 dimensions, got shapes {_shapes(list(tensors))}"
+        )
+    blocks = [atleast_2d(x) for x in tensors]
+    widths = [shape_of(x)[1] for x in blocks]
+    rows = []
+    for i, x in enumerate(blocks):
+        before, after = sum(widths[:i]), sum(widths[i + 1 :])
+        rows.append(ops.pad(x, widths=((0, 0), (before, after))))
+    return cat(rows, 0)
+
+
 # -- parting ----------------------------------------------------------------------------------
 def unbind(input: Any, dim: int = 0, *, axis: Any = None) -> tuple[Any, ...]:
     """The slices along ``dim``, without that dimension, as a tuple of views.
@@ -270,7 +341,7 @@ def tensor_split(
 
 
 # -- repeating --------------------------------------------------------------------------------
-def repeat(input: Any, *repeats: Any) -> Any:
+def repeat(input: Any, *args: Any, repeats: Any = None) -> Any:
     """The whole tensor laid out so many times along each dimension (new ones in front).
 
     >>> import tapegrad as tg
@@ -278,7 +349,8 @@ def repeat(input: Any, *repeats: Any) -> Any:
     tensor([[1, 2, 1, 2],
             [1, 2, 1, 2]])
     """
-    counts, shape = sizes(repeats, "repeat"), shape_of(input)
+    counts = sizes(or_named(args, repeats, "repeat", "repeats"), "repeat")
+    shape = shape_of(input)
     if len(counts) < len(shape) or any(r < 0 for r in counts):
         raise RuntimeError(
             f"repeat: needs a count, not negative, for each of the {len(shape)} dimensions, "
@@ -293,7 +365,7 @@ def repeat(input: Any, *repeats: Any) -> Any:
     return ops.clone(result) if all(r == 1 for r in counts) else result
 
 
-def tile(input: Any, *dims: Any) -> Any:
+def tile(input: Any, *args: Any, dims: Any = None) -> Any:
     """As :meth:`repeat`, except that missing counts are taken as 1.
 
     >>> import tapegrad as tg
@@ -301,7 +373,7 @@ def tile(input: Any, *dims: Any) -> Any:
     tensor([[1, 1, 1],
             [2, 2, 2]])
     """
-    counts = sizes(dims, "tile")
+    counts = sizes(or_named(args, dims, "tile", "dims"), "tile")
     return repeat(input, (1,) * (len(shape_of(input)) - len(counts)) + counts)
 
 
@@ -326,6 +398,12 @@ def repeat_interleave(
     shape = shape_of(input)
     d = one_dim(dim, len(shape), "repeat_interleave")
     if not isinstance(repeats, (int, np.integer)):
+        if isinstance(repeats, Tensor) and type(repeats._value) is Batched:
+            raise refuse(
+                "repeat_interleave with repeats that differ between examples",
+                "How long the result is would differ too: call it outside vmap, or share the "
+                "repeats (in_dims=None).",
+            )
         counts = repeats.numpy() if isinstance(repeats, Tensor) else np.asarray(repeats)
         if counts.dtype.kind not in "iu" or counts.shape not in ((), (1,), (shape[d],)):
             raise RuntimeError(

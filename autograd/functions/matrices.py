@@ -7,7 +7,7 @@ from collections import namedtuple
 from typing import Any
 
 from .. import linalg
-from ..linalg import QR, det, matrix_exp, matrix_power, slogdet
+from ..linalg import QR, Slogdet, matrix_exp
 from ..ops.arithmetic import where
 from ..ops.products import matmul, swap
 
@@ -28,6 +28,38 @@ __all__ = [
 ]
 
 SVD = namedtuple("SVD", ["U", "S", "V"])
+
+
+def det(input: Any) -> Any:
+    """The determinant of square matrices: :func:`tapegrad.linalg.det`.
+
+    >>> import tapegrad as tg
+    >>> tg.det(tg.tensor([[1.0, 2.0], [3.0, 4.0]])).round(decimals=4)
+    tensor(-2.)
+    """
+    return linalg.det(input)
+
+
+def slogdet(input: Any) -> Slogdet:
+    """The sign and the logarithm of the absolute value of the determinant:
+    :func:`tapegrad.linalg.slogdet`.
+
+    >>> import tapegrad as tg
+    >>> tg.slogdet(tg.tensor([[0.0, 1.0], [1.0, 0.0]]))
+    Slogdet(sign=tensor(-1.), logabsdet=tensor(0.))
+    """
+    return linalg.slogdet(input)
+
+
+def matrix_power(input: Any, n: int) -> Any:
+    """The product of ``n`` times the same square matrix: :func:`tapegrad.linalg.matrix_power`.
+
+    >>> import tapegrad as tg
+    >>> tg.matrix_power(tg.tensor([[1.0, 1.0], [0.0, 1.0]]), 5)
+    tensor([[1., 5.],
+            [0., 1.]])
+    """
+    return linalg.matrix_power(input, n)
 
 
 def logdet(input: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..tensor import Tensor
+from ..tensors import Tensor
 
 #: What may stand beside a Tensor; others get NotImplemented, and so their own turn.
 OPERANDS = (Tensor, int, float, bool, np.ndarray, np.generic)

@@ -7,13 +7,13 @@ import math
 import operator
 from typing import Any
 
+from ..errors import ShapeError
 from ..ops import products as ops
 from ..ops.contractions import LETTERS
 from ..ops.contractions import einsum as contract
 from ..ops.indexing import getitem
 from ..ops.shaping import permute, reshape, stack
-from ..primitive import ShapeError
-from ..tensor import Tensor, make
+from ..tensors import Tensor, make
 from ..values import NUMBERS, full_like_value, shape_of
 from .dims import one_dim
 

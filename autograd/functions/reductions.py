@@ -15,7 +15,7 @@ from numpy import ndarray
 
 from ..ops import arithmetic, shaping, statistics
 from ..ops import reductions as ops
-from ..tensor import Tensor
+from ..tensors import Tensor
 from ..values import as_dtype, dtype_of, get_default_dtype, shape_of
 from .dims import either, one_dim, reduced_dims
 
@@ -140,7 +140,8 @@ def nansum(
     >>> tg.nansum(tg.tensor([1.0, tg.nan, 2.0]))
     tensor(3.)
     """
-    return sum(_nan_as_zero(as_summand(input, dtype)), dim, keepdim, axis=axis)
+    dims = reduced_dims(dim, axis, len(shape_of(input)), "nansum")
+    return sum(_nan_as_zero(as_summand(input, dtype)), dims, keepdim)
 
 
 def nanmean(
@@ -156,8 +157,9 @@ def nanmean(
     """
     input = as_floating(input, dtype)
     valid = shaping.cast(input == input, dtype=dtype_of(input))
-    count = sum(valid, dim, keepdim, axis=axis)
-    total = sum(_nan_as_zero(input), dim, keepdim, axis=axis)
+    dims = reduced_dims(dim, axis, len(shape_of(input)), "nanmean")
+    count = sum(valid, dims, keepdim)
+    total = sum(_nan_as_zero(input), dims, keepdim)
     safe = arithmetic.where(count == 0, 1.0, count)
     return arithmetic.where(count == 0, math.nan, total / safe)
 

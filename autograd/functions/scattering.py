@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import ShapeError
 from ..ops import indexing as ops
 from ..ops.arithmetic import where
 from ..ops.shaping import expand, reshape
-from ..primitive import ShapeError
-from ..tensor import Tensor
+from ..tensors import Tensor
 from ..values import dtype_of, shape_of
 from .converting import convert
 from .dims import either, one_dim
-from .indexing import operand_index
+from .indexing import held_number, operand_index
 
 __all__ = ["gather", "scatter", "scatter_add", "scatter_reduce", "take_along_dim"]
 
@@ -97,7 +97,7 @@ def _source(input: Any, index: Any, src: Any, what: str) -> Any:
     """The part of the source that the index sends, in the dtype of the input."""
     found, shape = shape_of(index), shape_of(src)
     if not isinstance(src, Tensor) and type(src) in (int, float, bool):
-        return np.full(found, src, dtype_of(input))
+        return np.full(found, held_number(src, dtype_of(input), what), dtype_of(input))
     if len(shape) != len(found) or any(m > n for m, n in zip(found, shape, strict=True)):
         raise ShapeError(f"{what}: the source {shape} is smaller than the index {found}")
     if shape != found:

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import ShapeError
 from ..ops import reductions
 from ..ops import shaping as ops
 from ..ops.indexing import getitem
-from ..primitive import ShapeError
 from ..values import shape_of
-from .dims import either, one_dim, sizes
+from .dims import either, one_dim, or_named, sizes
 
 __all__ = [
     "atleast_1d",
@@ -63,18 +63,19 @@ def _dims(dims: Any, ndim: int, what: str) -> tuple[int, ...]:
 
 
 # -- the same elements in another shape -------------------------------------------------------
-def reshape(input: Any, *shape: Any) -> Any:
+def reshape(input: Any, *args: Any, shape: Any = None) -> Any:
     """The same elements, in row-major order, in another shape; one length may be -1.
 
-    A view where the memory allows it. Raises RuntimeError when the number of elements differs.
+    ``shape``: a tuple, or the lengths one by one. A view where the memory allows it. Raises
+    RuntimeError when the number of elements differs.
 
     >>> import tapegrad as tg
     >>> tg.arange(6).reshape(2, -1)
     tensor([[0, 1, 2],
             [3, 4, 5]])
     """
-    wanted = list(sizes(shape, "reshape"))
-    found = shape_of(input)
+    asked = sizes(or_named(args, shape, "reshape", "shape"), "reshape")
+    wanted, found = list(asked), shape_of(input)
     count = math.prod(found)
     if wanted.count(-1) == 1:
         rest = math.prod(n for n in wanted if n != -1)
@@ -82,19 +83,19 @@ def reshape(input: Any, *shape: Any) -> Any:
             wanted[wanted.index(-1)] = count // rest
     if any(n < 0 for n in wanted) or math.prod(wanted) != count:
         raise ShapeError(
-            f"reshape: cannot make shape {sizes(shape, 'reshape')} of the {count} elements of "
-            f"shape {found}"
+            f"reshape: cannot make shape {asked} of the {count} elements of shape {found}"
         )
     return ops.reshape(input, shape=tuple(wanted))
 
 
-def view(input: Any, *shape: Any) -> Any:
+def view(input: Any, *args: Any, size: Any = None) -> Any:
     """The same as :func:`reshape`: it copies only where the memory is not in row-major order.
 
     >>> import tapegrad as tg
     >>> tg.arange(6).view(3, 2).shape
     (3, 2)
     """
+    shape = or_named(args, size, "view", "size")
     if len(shape) == 1 and isinstance(shape[0], (np.dtype, type, str)):
         raise TypeError(
             "view(dtype) would read the bytes as another dtype, which tapegrad has not: "
@@ -147,6 +148,10 @@ def unflatten(input: Any, dim: int, sizes: Any) -> Any:
     """
     shape = shape_of(input)
     d = one_dim(dim, len(shape), "unflatten")
+    if not shape:
+        raise ShapeError(
+            f"unflatten: a 0-d tensor has no dimension to part into {tuple(sizes)}; use reshape"
+        )
     parts = list(sizes)
     rest = math.prod(n for n in parts if n != -1)
     if parts.count(-1) == 1 and rest:
@@ -232,15 +237,16 @@ def atleast_3d(*tensors: Any) -> Any:
 
 
 # -- dimensions in another order --------------------------------------------------------------
-def permute(input: Any, *dims: Any) -> Any:
-    """The dimensions in another order: a view.
+def permute(input: Any, *args: Any, dims: Any = None) -> Any:
+    """The dimensions in another order, a tuple or one by one: a view.
 
     >>> import tapegrad as tg
     >>> tg.zeros(2, 3, 4).permute(2, 0, 1).shape
     (4, 2, 3)
     """
     n = _rank(input)
-    axes = tuple(one_dim(d, n, "permute") for d in sizes(dims, "permute"))
+    dims = sizes(or_named(args, dims, "permute", "dims"), "permute")
+    axes = tuple(one_dim(d, n, "permute") for d in dims)
     if sorted(axes) != list(range(n)):
         raise RuntimeError(f"permute: dims {axes} must name each of the {n} dimensions once")
     return ops.permute(input, axes=axes)
@@ -261,7 +267,17 @@ def transpose(input: Any, dim0: int, dim1: int) -> Any:
     return ops.permute(input, axes=tuple(axes))
 
 
-swapaxes = swapdims = transpose
+swapdims = transpose
+
+
+def swapaxes(input: Any, axis0: int, axis1: int) -> Any:
+    """Two dimensions exchanged, by NumPy's name: :func:`transpose`.
+
+    >>> import tapegrad as tg
+    >>> tg.zeros(2, 3).swapaxes(0, 1).shape
+    (3, 2)
+    """
+    return transpose(input, axis0, axis1)
 
 
 def t(input: Any) -> Any:
@@ -311,7 +327,7 @@ moveaxis = movedim
 
 
 # -- repeated by broadcasting -----------------------------------------------------------------
-def expand(input: Any, *sizes: Any) -> Any:
+def expand(input: Any, *args: Any, size: Any = None) -> Any:
     """Dimensions of length 1 stretched, and new ones put in front; -1 keeps a length. A view.
 
     Raises ShapeError when a length other than 1 would change.
@@ -321,9 +337,8 @@ def expand(input: Any, *sizes: Any) -> Any:
     tensor([[1, 1, 1],
             [2, 2, 2]])
     """
-    from .dims import sizes as as_sizes
-
-    wanted, shape = list(as_sizes(sizes, "expand")), shape_of(input)
+    wanted = list(sizes(or_named(args, size, "expand", "size"), "expand"))
+    shape = shape_of(input)
     extra = len(wanted) - len(shape)
     for d, n in enumerate(wanted):
         known = shape[d - extra] if d >= extra >= 0 else None
@@ -383,7 +398,7 @@ def broadcast_tensors(*tensors: Any) -> tuple[Any, ...]:
 
 
 # -- moved about ------------------------------------------------------------------------------
-def flip(input: Any, *dims: Any, axis: Any = None) -> Any:
+def flip(input: Any, *args: Any, dims: Any = None, axis: Any = None) -> Any:
     """The order of the elements reversed along ``dims`` (ints or a tuple): a copy.
 
     >>> import tapegrad as tg
@@ -391,8 +406,8 @@ def flip(input: Any, *dims: Any, axis: Any = None) -> Any:
     tensor([[2, 1],
             [4, 3]])
     """
-    named = (axis if isinstance(axis, (tuple, list)) else (axis,)) if axis is not None else ()
-    axes = _dims(named or sizes(dims, "flip"), _rank(input), "flip")
+    given = or_named(args, either(dims, axis, "flip"), "flip", "dims")
+    axes = _dims(sizes(given, "flip"), _rank(input), "flip")
     return ops.flip(input, axes=axes if _rank(input) else ())
 
 
@@ -575,7 +590,11 @@ def narrow(input: Any, dim: int, start: int, length: int) -> Any:
     """
     shape = shape_of(input)
     d = one_dim(dim, len(shape), "narrow")
-    size, first = shape[d] if shape else 1, operator.index(start)
+    if not shape:
+        raise RuntimeError(
+            "narrow: a 0-d tensor has no dimension to take slices of; use reshape(1) first"
+        )
+    size, first = shape[d], operator.index(start)
     first = first + size if first < 0 else first
     if not 0 <= first <= first + length <= size:
         raise RuntimeError(

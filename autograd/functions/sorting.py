@@ -90,6 +90,7 @@ def topk(
         raise RuntimeError(
             f"topk: k={k} is not in 0 to {n}, the length of dimension {d} of {shape}"
         )
+    k = k if shape else 1  # torch's rule: of one number that number, for k = 0 too
     indices = ops.argtopk(input, axis=d, k=k, largest=bool(largest))
     return Selection(gather(input, indices, axis=d), indices)
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from ..ops import exponentials, special, trigonometry
 from ..ops.arithmetic import where
+from ..ops.shaping import cast
+from ..tensors import Tensor
 from ..values import dtype_of
 from .arithmetic import clip
 
@@ -115,6 +117,19 @@ def sinc(input: Any) -> Any:
     return trigonometry.sinc(input, order=0)
 
 
+def ldexp(input: Any, other: Any) -> Any:
+    """input·2^other, with broadcasting.
+
+    >>> import tapegrad as tg
+    >>> tg.ldexp(tg.tensor([1.0, 3.0]), tg.tensor([2, -1]))
+    tensor([4.0000, 1.5000])
+    """
+    dtype = dtype_of(input)
+    if isinstance(other, Tensor) and dtype.kind == "f" and other.dtype.kind != "f":
+        other = cast(other, dtype=dtype)  # so that 2^other is as precise, and goes as far
+    return input * exp2(other)
+
+
 def deg2rad(input: Any) -> Any:
     """Degrees to radians: x·π/180.
 
@@ -180,6 +195,7 @@ __all__ = [
     "exp",
     "exp2",
     "expm1",
+    "ldexp",
     "lgamma",
     "log",
     "log10",

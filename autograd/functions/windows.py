@@ -6,10 +6,10 @@ import math
 import operator
 from typing import Any
 
+from ..errors import ShapeError
 from ..ops import windows as ops
 from ..ops.indexing import getitem
 from ..ops.shaping import expand_dims, pad, permute, reshape
-from ..primitive import ShapeError
 from ..values import shape_of
 from .dims import one_dim
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..primitive import Sample, bilinear, elementwise, general
-from ..values import NUMBERS, boolean, dtype_of, float16, float32, float64, settle
+from ..families import bilinear, elementwise, general
+from ..registry import Sample
+from ..values import NUMBERS, PLAIN, boolean, dtype_of, float16, float32, float64, settle
 from .shaping import cast
 
 A = [[0.5, -1.25, 2.0], [1.5, 0.75, -0.5]]
@@ -216,12 +217,22 @@ square = elementwise(
 
 
 # -- powers -----------------------------------------------------------------------------------
+def _root(x: Any) -> Any:
+    """√x, except that -inf to the power 0.5 is inf by IEEE's rules."""
+    if type(x) is not np.ndarray and type(x) in PLAIN:
+        return np.sqrt(x if x != -np.inf else -x)
+    low = x == -np.inf
+    if type(low) is np.ndarray and not low.any():
+        return np.sqrt(x)
+    return np.sqrt(np.where(low, np.inf, x))
+
+
 # NumPy's power takes these short cuts for one exponent, but not for an array of them; both must
 # give the same bits.
 _SHORT: dict[float, Any] = {
     2.0: lambda x: x * x,
     1.0: np.positive,
-    0.5: np.sqrt,
+    0.5: _root,
     -1.0: lambda x: np.true_divide(1, x),
 }
 
@@ -238,6 +249,8 @@ def firm(number: Any, other: Any) -> Any:
 
 def _power(x: Any, p: Any) -> Any:
     if dtype_of(x).kind != "f":
+        if dtype_of(x).kind == "b" and dtype_of(p).kind == "b":  # 0⁰ is 1
+            return np.logical_or(x, np.logical_not(p))
         return np.power(x, p)
     x = firm(x, p)
     if type(p) is np.ndarray:
@@ -308,7 +321,8 @@ pow = elementwise(
     A negative base to a fractional power is NaN, and so is the derivative by the exponent at any
     negative base. At x = 0 the derivatives are those of the formulas that hold there: x⁰ is 1
     with both derivatives 0; 0^p with p > 0 has derivative 0 by p; 0^0.5 has inf by x.
-    Integers stay integers; RuntimeError for an integer to a negative integer power.
+    (-inf)^0.5 is inf, as C and IEEE 754 say. Integers stay integers, and booleans to a boolean
+    power booleans; RuntimeError for an integer to a negative integer power.
 
     >>> import tapegrad as tg
     >>> tg.pow(tg.tensor([-2.0, 3.0]), 3)
@@ -317,13 +331,23 @@ pow = elementwise(
 )
 
 # -- signs --------------------------------------------------------------------------------------
+def _sign(x: Any) -> Any:
+    if type(x) is float:
+        return 1.0 if x > 0.0 else -1.0 if x < 0.0 else 0.0
+    kind = dtype_of(x).kind
+    if kind == "f":  # NumPy's is NaN of NaN, and takes longer
+        return np.subtract(x > 0, x < 0, dtype=dtype_of(x))
+    return np.sign(x) if kind != "b" else np.logical_and(x, x)
+
+
 sign = elementwise(
     "sign",
-    lambda x: np.sign(x) if dtype_of(x).kind != "b" else np.logical_and(x, x),
+    _sign,
     0.0,
+    scalar=_sign,
     floating=False,
     samples=[Sample(A), Sample(-0.5)],
-    doc="""-1, 0 or 1 by the sign of x; NaN of NaN. Its derivative is 0, at 0 too.
+    doc="""-1, 0 or 1 by the sign of x; 0 of NaN, as in torch. Its derivative is 0, at 0 too.
 
     >>> import tapegrad as tg
     >>> tg.sign(tg.tensor([-3.0, 0.0, 2.0]))
@@ -367,13 +391,14 @@ maximum = elementwise(
     np.maximum,
     floating=False,
     rules=[
-        lambda g, _y, a, b: choose(a == b, 0.5 * g, choose(a > b, g, 0.0)),
-        lambda g, _y, a, b: choose(a == b, 0.5 * g, choose(a < b, g, 0.0)),
+        lambda g, _y, a, b: choose(a == b, 0.5 * g, choose(a < b, 0.0, g)),
+        lambda g, _y, a, b: choose(a == b, 0.5 * g, choose(a > b, 0.0, g)),
     ],
     samples=PAIR,
     doc="""The larger of a and b, with broadcasting; NaN when either is.
 
-    The larger one takes the gradient; at a tie they share it evenly.
+    The larger one takes the gradient; at a tie they share it evenly. Where one is NaN neither is
+    the smaller, and each takes all of it, as in torch.
 
     >>> import tapegrad as tg
     >>> tg.maximum(tg.tensor([1.0, 5.0]), tg.tensor([2.0, 3.0]))
@@ -385,13 +410,14 @@ minimum = elementwise(
     np.minimum,
     floating=False,
     rules=[
-        lambda g, _y, a, b: choose(a == b, 0.5 * g, choose(a < b, g, 0.0)),
-        lambda g, _y, a, b: choose(a == b, 0.5 * g, choose(a > b, g, 0.0)),
+        lambda g, _y, a, b: choose(a == b, 0.5 * g, choose(a > b, 0.0, g)),
+        lambda g, _y, a, b: choose(a == b, 0.5 * g, choose(a < b, 0.0, g)),
     ],
     samples=PAIR,
     doc="""The smaller of a and b, with broadcasting; NaN when either is.
 
-    The smaller one takes the gradient; at a tie they share it evenly.
+    The smaller one takes the gradient; at a tie they share it evenly. Where one is NaN neither is
+    the larger, and each takes all of it, as in torch.
 
     >>> import tapegrad as tg
     >>> tg.minimum(tg.tensor([1.0, 5.0]), tg.tensor([2.0, 3.0]))
@@ -405,12 +431,12 @@ fmax = elementwise(
     floating=False,
     rules=[
         lambda g, _y, a, b: choose(a == b, 0.5 * g, choose((a > b) | (b != b), g, 0.0)),
-        lambda g, _y, a, b: choose(a == b, 0.5 * g, choose((a < b) | (a != a), g, 0.0)),
+        lambda g, _y, a, b: choose(a == b, 0.5 * g, choose((a < b) | ((a != a) & (b == b)), g, 0.0)),
     ],
     samples=PAIR,
     doc="""The larger of a and b, ignoring NaN: of a number and NaN the number.
 
-    At a tie the two share the gradient evenly, as for maximum.
+    At a tie the two share the gradient evenly, as for maximum; of two NaNs a takes it.
 
     >>> import tapegrad as tg
     >>> tg.fmax(tg.tensor([1.0, tg.nan]), tg.tensor([2.0, 3.0]))
@@ -423,12 +449,12 @@ fmin = elementwise(
     floating=False,
     rules=[
         lambda g, _y, a, b: choose(a == b, 0.5 * g, choose((a < b) | (b != b), g, 0.0)),
-        lambda g, _y, a, b: choose(a == b, 0.5 * g, choose((a > b) | (a != a), g, 0.0)),
+        lambda g, _y, a, b: choose(a == b, 0.5 * g, choose((a > b) | ((a != a) & (b == b)), g, 0.0)),
     ],
     samples=PAIR,
     doc="""The smaller of a and b, ignoring NaN: of a number and NaN the number.
 
-    At a tie the two share the gradient evenly, as for minimum.
+    At a tie the two share the gradient evenly, as for minimum; of two NaNs a takes it.
 
     >>> import tapegrad as tg
     >>> tg.fmin(tg.tensor([1.0, tg.nan]), tg.tensor([2.0, 3.0]))

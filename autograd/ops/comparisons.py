@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..primitive import Sample, constant
+from ..families import constant
+from ..registry import Sample
 from ..values import dtype_of
 
 X = [[0.5, -1.25, 2.0], [1.5, 0.75, -0.5]]
@@ -135,6 +136,8 @@ bitwise_left_shift = _bits(
 bitwise_right_shift = _bits(
     "bitwise_right_shift", np.right_shift, "a >> b: the bits moved down by b", "0"
 )
+gcd = _bits("gcd", np.gcd, "The greatest common divisor, not negative; of 0 and 0 it is 0", "3")
+lcm = _bits("lcm", np.lcm, "The least common multiple, not negative; 0 where one is 0", "6")
 bitwise_not = constant(
     "bitwise_not",
     np.invert,

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from ..primitive import Sample, general
+from ..families import general
+from ..registry import Sample
 from ..values import PLAIN, dtype_of, shape_of
 from .shaping import M23, M234
 

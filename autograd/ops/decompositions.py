@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ..primitive import Primitive, Sample, _expose, _generic, general
+from ..calling import expose, generic
+from ..families import general
+from ..registry import Primitive, Sample
 from ..values import dtype_of, shape_of
 from .indexing import getitem
 from .linear_algebra import A33, B32, LinAlgError, check_matrix, check_square, inv, solve
@@ -312,7 +314,7 @@ def _without_gradient(name: str, forward: Any, why: str) -> Any:
         raise RuntimeError(why)
 
     op = Primitive(name, forward, family="general", rules=[refuse], reads=[], doc=why)
-    return _expose(op, _generic(op), register=False)
+    return expose(op, generic(op), register=False)
 
 
 def _svd_rest(x: Any) -> Any:

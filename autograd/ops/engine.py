@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ..primitive import CheckError, Sample, constant
+from ..errors import CheckError
+from ..families import constant
+from ..registry import Sample
 from ..values import NUMBERS
 
 
@@ -49,7 +51,7 @@ def check(condition: Any, message: str | Callable[..., str], *values: Any) -> No
     >>> p = tg.tensor([0.5, 1.5])
     >>> tg.check(p <= 1, "a probability is {}", p.max())
     Traceback (most recent call last):
-    tapegrad.primitive.CheckError: a probability is 1.5
+    tapegrad.errors.CheckError: a probability is 1.5
     """
     check_holds(condition, *values, message=message)
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..primitive import Sample, elementwise
+from ..families import elementwise
+from ..registry import Sample
 from .arithmetic import PAIR, POSITIVE, A, choose, firm, maximum
 from .comparisons import isinf
 
@@ -370,10 +371,20 @@ acosh = elementwise(
     tensor([0.0000, 1.3170])
     """,
 )
+# What the derivatives of atanh, asin and acos are made of: exact near ±1, where 1 - x·x is not,
+# and with the one slope -2x. (By the rule of products that would be inf - inf behind a root.)
+one_minus_square = elementwise(
+    "one_minus_square",
+    lambda x: (1 - x) * (1 + x),
+    lambda _y, x: -2.0 * x,
+    analytic=True,
+    samples=ANY,
+    doc="1 - x², exact near ±1 too.",
+)
 atanh = elementwise(
     "atanh",
     np.arctanh,
-    lambda _y, x: 1.0 / ((1.0 - x) * (1.0 + x)),
+    lambda _y, x: 1.0 / one_minus_square(x),
     analytic=True,
     samples=[Sample(INSIDE), Sample(0.5)],
     doc="""The inverse of tanh; ±inf at ±1, NaN beyond.

@@ -14,7 +14,8 @@ import numpy as np
 from numpy import ndarray
 
 from ..batched import Batched
-from ..primitive import Sample, constant, general, linear, linear_many
+from ..families import constant, general, linear, linear_many
+from ..registry import Sample
 from ..values import PLAIN, dtype_of, shape_of
 from .arithmetic import where
 from .shaping import M23, M234, cast, reshape, sum_to

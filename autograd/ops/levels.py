@@ -11,8 +11,9 @@ from typing import Any
 
 from .. import batched
 from ..batched import ACTIVE, Batched
-from ..primitive import Primitive, _expose, _generic
-from ..tensor import Tensor
+from ..calling import expose, generic
+from ..registry import Primitive
+from ..tensors import Tensor
 
 
 def _internal(
@@ -30,7 +31,7 @@ def _internal(
         analytic=True,
     )
     op.statement = transpose
-    return _expose(op, _generic(op), register=False)
+    return expose(op, generic(op), register=False)
 
 
 enter_level: Any = _internal(

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from ..primitive import Sample, constant, general
+from ..families import constant, general
+from ..registry import Sample
 from ..values import dtype_of, shape_of
 from .products import matmul, swap
 from .reductions import sum

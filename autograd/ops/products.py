@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from ..primitive import Sample, ShapeError, bilinear
+from ..errors import ShapeError
+from ..families import bilinear
+from ..registry import Sample
 from ..values import settle, shape_of
 from .shaping import M23, M234, permute, reshape, sum_to
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from ..primitive import Sample, constant, linear, reduction
+from ..families import constant, linear, reduction
+from ..registry import Sample
 from ..values import PLAIN, dtype_of, float16, scalar, shape_of
 from .scans import others_product
 from .shaping import M23, M234, cast

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..primitive import Sample, elementwise
+from ..families import elementwise
+from ..registry import Sample
 from ..values import dtype_of
 from .arithmetic import PAIR, where
 

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from ..primitive import Sample, general, linear
+from ..families import general, linear
+from ..registry import Sample
 from ..values import dtype_of, shape_of
 from .arithmetic import where
 from .exponentials import exp

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from ..primitive import Sample, constant, general, linear, linear_many
+from ..families import constant, general, linear, linear_many
+from ..registry import Sample
 from ..values import PLAIN, cast_value, dtype_of, shape_of
 
 M23 = np.array([[0.5, -1.25, 2.0], [1.5, 0.75, -0.5]])

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..primitive import Sample, general, reduction
+from ..families import general, reduction
+from ..registry import Sample
 from ..values import PLAIN, dtype_of
 from .exponentials import exp
 from .reductions import add_up, largest, sum, wide

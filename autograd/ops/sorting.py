@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..primitive import Sample, constant
+from ..families import constant
+from ..registry import Sample
 from ..values import shape_of
 from .shaping import M23, M234
 

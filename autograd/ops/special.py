@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..primitive import Sample, elementwise
+import numpy as np
+
+from ..families import elementwise
+from ..registry import Sample
 from ..values import cast_value, dtype_of
 from .arithmetic import POSITIVE
 from .exponentials import ANY, INSIDE, exp
@@ -70,12 +73,13 @@ erfinv = elementwise(
     tensor([0.0000, 0.4769])
     """,
 )
+_gammaln = _values("lgamma", "gammaln")
 lgamma = elementwise(
     "lgamma",
-    _values("lgamma", "gammaln"),
+    lambda x: _gammaln(np.where(x == -math.inf, math.inf, x)),  # as C's; SciPy's is -inf there
     lambda _y, x: digamma(x),
     samples=GAMMA,
-    doc="""ln |Γ(x)|; inf at 0, -1, -2, ... Its derivative is digamma(x). Needs SciPy.
+    doc="""ln |Γ(x)|; inf at 0, -1, -2, ... and at ±inf. Its derivative is digamma(x). Needs SciPy.
 
     >>> import tapegrad as tg
     >>> tg.lgamma(tg.tensor([1.0, 5.0]))

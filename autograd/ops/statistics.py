@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from ..primitive import Sample, constant, general, reduction
+from ..families import constant, general, reduction
+from ..registry import Sample
 from ..values import dtype_of, shape_of
 from .arithmetic import abs, pow, sign, where
 from .reductions import add_up, count_of, largest, mean, shared, smallest, sum, wide

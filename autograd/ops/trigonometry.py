@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ..primitive import Sample, elementwise
+from ..families import elementwise
+from ..registry import Sample
 from ..values import dtype_of
 from .arithmetic import PAIR, A, choose
-from .exponentials import ANY, INSIDE, sqrt
+from .exponentials import ANY, INSIDE, one_minus_square, rsqrt
 
 sin = elementwise(
     "sin",
@@ -54,7 +55,7 @@ tan = elementwise(
 asin = elementwise(
     "asin",
     np.arcsin,
-    lambda _y, x: 1.0 / sqrt((1.0 - x) * (1.0 + x)),
+    lambda _y, x: rsqrt(one_minus_square(x)),
     analytic=True,
     samples=[Sample(INSIDE), Sample(0.5)],
     doc="""The inverse of sin, in radians from -π/2 to π/2; NaN outside [-1, 1].
@@ -69,7 +70,7 @@ asin = elementwise(
 acos = elementwise(
     "acos",
     np.arccos,
-    lambda _y, x: -1.0 / sqrt((1.0 - x) * (1.0 + x)),
+    lambda _y, x: -rsqrt(one_minus_square(x)),
     analytic=True,
     samples=[Sample(INSIDE), Sample(0.5)],
     doc="""The inverse of cos, in radians from 0 to π; NaN outside [-1, 1].

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from ..primitive import Sample, linear
+from ..families import linear
+from ..registry import Sample
 from ..values import dtype_of, shape_of
 from .shaping import M23, M234
 
