@@ -139,8 +139,11 @@ def unary(op: Primitive) -> Callable[..., Any]:
     return function
 
 
-def binary(op: Primitive) -> Callable[..., Any]:
-    """The function of an elementwise primitive of two operands, its common cases spelled out."""
+def binary(op: Primitive, takes: tuple[type, ...] | None = None) -> Callable[..., Any]:
+    """The function of an elementwise primitive of two operands, its common cases spelled out.
+
+    An operator says which types it ``takes``; any other gets NotImplemented, and so its own turn.
+    """
     forward = op.forward
     scalar_forward = op.scalar or (lambda a, b: settle(forward(a, b)))
 
@@ -179,6 +182,8 @@ def binary(op: Primitive) -> Callable[..., Any]:
         elif (type(input) is float or type(input) is int) and isinstance(other, Tensor):
             a, b, ra, rb = input, other._value, None, other._record
             kind = type(b)
+        elif takes is not None and not isinstance(other, takes):
+            return NotImplemented
         else:
             return apply(op, (input, other), {})
         mode = _current()

@@ -305,6 +305,8 @@ class Tensor:
         """
         if self._record is None:
             raise RuntimeError("register_hook() on a tensor that does not require a gradient")
+        if not callable(hook):
+            raise TypeError(f"register_hook() takes a function, not {type(hook).__name__}")
         note = note_of(self._record)
         return note.add_hook(hook)
 

@@ -647,6 +647,21 @@ def test_the_operators_stay_on_the_fast_path(monkeypatch):
     tg.maximum(x, y), tg.abs(x), tg.log(x), tg.clip(x, 0.0, 1.0)
 
 
+def test_operators_leave_strangers_their_turn():
+    class Unit:
+        def __radd__(self, other):
+            return "radd"
+
+        __rsub__ = __rmul__ = __rtruediv__ = __rpow__ = __radd__
+
+    x = leaf(1.5)
+    assert [x + Unit(), x - Unit(), x * Unit(), x / Unit(), x ** Unit()] == ["radd"] * 5
+    with pytest.raises(TypeError, match=r"tg\.tensor"):
+        x + [1.0]
+    with pytest.raises(TypeError):
+        x + object()
+
+
 def test_identities_link_the_functions():
     x = double([-1.5, -0.3, 0.2, 0.9, 2.4])
     unit = double([-0.9, -0.3, 0.2, 0.5, 0.8])
