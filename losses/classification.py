@@ -16,7 +16,7 @@ from tapegrad import (
     where,
 )
 
-from .reducing import Loss, is_number_zero, not_empty, reduce, same_shape
+from .reducing import Loss, is_number_zero, not_empty, reduce, same_shape, tensors
 
 __all__ = [
     "BCELoss",
@@ -56,6 +56,7 @@ def cross_entropy(
 
     Source: Good (1952); smoothing: Szegedy et al. (2016).
     """
+    input, target = tensors(input, target, "cross_entropy")
     not_empty(input, "cross_entropy")
     dim = 1 if input.ndim > 1 else 0
     classes = input.shape[dim]
@@ -114,6 +115,7 @@ def nll_loss(
     >>> round(tg.losses.nll_loss(log_p, tg.tensor([1])).item(), 4)
     0.2877
     """
+    input, target = tensors(input, target, "nll_loss")
     not_empty(input, "nll_loss")
     dim = 1 if input.ndim > 1 else 0
     index, ignored = _class_indices(input, target, dim, ignore_index, "nll_loss")
@@ -142,6 +144,7 @@ def binary_cross_entropy(
     >>> round(loss(tg.tensor([0.1]), tg.tensor([1.0])).item(), 5)
     2.30259
     """
+    input, target = tensors(input, target, "binary_cross_entropy")
     same_shape(input, target, "binary_cross_entropy")
     check(
         logical_and(input >= 0, input <= 1),
@@ -169,6 +172,7 @@ def binary_cross_entropy_with_logits(
     >>> tg.losses.binary_cross_entropy_with_logits(z, tg.tensor([1.0, 1.0]), reduction="none")
     tensor([   0., 1000.])
     """
+    input, target = tensors(input, target, "binary_cross_entropy_with_logits")
     same_shape(input, target, "binary_cross_entropy_with_logits")
     positive = 1.0 if pos_weight is None else pos_weight
     loss = positive * target * softplus(-input) + (1.0 - target) * softplus(input)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tapegrad import Tensor
+from tapegrad import Tensor, as_tensor
 
 __all__ = ["Loss", "reduce"]
 
@@ -32,6 +32,17 @@ def reduce(values: Tensor, reduction: str, weight: Any = None, total: Any = None
     if reduction == "sum":
         return values.sum()
     return values.mean() if total is None else values.sum() / total
+
+
+def tensors(input: Any, target: Any, what: str) -> tuple[Tensor, Tensor]:
+    """Both operands as Tensors: arrays are taken, lists are refused with a word on what to do."""
+    for name, value in (("input", input), ("target", target)):
+        if not hasattr(value, "shape"):
+            raise TypeError(
+                f"{what}: {name} must be a tensor or an array, not {type(value).__name__}: "
+                "make it a tensor first, tg.tensor(...)"
+            )
+    return as_tensor(input), as_tensor(target)
 
 
 def same_shape(input: Tensor, target: Tensor, what: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from tapegrad import Tensor, abs, clip
 
-from .reducing import Loss, reduce, same_shape
+from .reducing import Loss, reduce, same_shape, tensors
 
 __all__ = [
     "HuberLoss",
@@ -30,6 +30,7 @@ def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean", weight: Any
 
     Source: Legendre (1805), least squares.
     """
+    input, target = tensors(input, target, "mse_loss")
     same_shape(input, target, "mse_loss")
     error = input - target
     return reduce(error * error, reduction, weight)
@@ -46,6 +47,7 @@ def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean", weight: Any 
 
     Source: Boscovich (1757), least absolute deviations.
     """
+    input, target = tensors(input, target, "l1_loss")
     same_shape(input, target, "l1_loss")
     return reduce(abs(input - target), reduction, weight)
 
@@ -64,6 +66,7 @@ def huber_loss(
 
     Source: Huber (1964), Robust estimation of a location parameter.
     """
+    input, target = tensors(input, target, "huber_loss")
     same_shape(input, target, "huber_loss")
     error = input - target
     near = clip(error, -delta, delta)

@@ -39,12 +39,16 @@ __all__ = [
 def linear(input: Tensor, weight: Tensor, bias: Any = None) -> Tensor:
     """x·Wᵀ + b for x (..., in), W (out, in), b (out,).
 
-    ValueError when the last dimension of x is not that of W.
+    ValueError when the last dimension of x is not that of W, TypeError for a list.
 
     >>> import tapegrad as tg
     >>> tg.nn.functional.linear(tg.ones(1, 2), tg.tensor([[1.0, 2.0]]), tg.tensor([0.5]))
     tensor([[3.5000]])
     """
+    if not isinstance(input, Tensor):
+        raise TypeError(
+            f"linear: input must be a tensor, not {type(input).__name__}: tg.tensor(...) makes one"
+        )
     if not input.ndim or input.shape[-1] != weight.shape[-1]:
         raise ValueError(
             f"linear: input of shape {input.shape} must end in {weight.shape[-1]} features "

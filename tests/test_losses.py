@@ -136,6 +136,17 @@ def test_bad_targets_are_refused():
         losses.MSELoss(reduction="average")
 
 
+def test_arrays_are_taken_and_lists_are_refused():
+    x = tg.zeros(2, 3)
+    by_array = losses.cross_entropy(x, np.array([0, 1]))
+    assert by_array.item() == losses.cross_entropy(x, tg.tensor([0, 1])).item()
+    assert losses.mse_loss(np.ones(2), tg.zeros(2, dtype="float64")).item() == 1.0
+    with pytest.raises(TypeError, match=r"mse_loss: input .* list.* tg\.tensor"):
+        losses.mse_loss([1.0], [2.0])
+    with pytest.raises(TypeError, match="list"):
+        tg.nn.Linear(3, 2)([1.0, 2.0, 3.0])
+
+
 def test_classes_show_their_settings():
     assert repr(losses.HuberLoss(delta=2.0)) == "HuberLoss(reduction='mean', delta=2.0)"
     assert tg.nn.MSELoss is losses.MSELoss
