@@ -34,6 +34,7 @@ from .aliases import (
 )
 from .batched import Batched
 from .functions.indexing import raw_index
+from .inplace_examples import EXAMPLES
 from .ops.arithmetic import mul
 from .ops.indexing import AT, getitem, index_put, index_put_at
 from .ops.shaping import cast, reshape
@@ -507,6 +508,7 @@ _NAMES = (
     "copysign", "deg2rad", "rad2deg", "fix", "float_power", "heaviside", "polygamma", "sgn",
     "sinc", "greater", "greater_equal", "less", "less_equal", "not_equal", "bitwise_and",
     "bitwise_or", "bitwise_xor", "bitwise_not", "bitwise_left_shift", "bitwise_right_shift",
+    "gcd", "lcm", "ldexp",
 )  # fmt: skip
 OUT_OF_PLACE = {f"{name}_": name for name in _NAMES}
 OUT_OF_PLACE.update(
@@ -600,36 +602,37 @@ def detach_(self: Tensor) -> Tensor:
     return self
 
 
+_OF_SHAPE = ("squeeze_", "unsqueeze_", "transpose_", "t_", "swapaxes_", "swapdims_")
+
+
 # -- the table --------------------------------------------------------------------------------
-def _named(method: Callable[..., Any], name: str, doc: str) -> Callable[..., Any]:
-    method.__name__ = method.__qualname__ = name
-    method.__doc__ = doc
-    method.__module__ = "tapegrad"
-    return method
-
-
-_DOC = """In place: the tensor becomes ``{}(self, ...)``.
+_DOC = """In place: the tensor becomes ``{call}``; see :func:`tapegrad.{name}`.
 
 Recorded when something on the tape takes part; keeps shape and dtype. RuntimeError for a leaf
 that requires a gradient, outside ``no_grad()``.
-"""
 
-
-_EXAMPLE = """
 >>> import tapegrad as tg
->>> x = tg.tensor([0.25, 0.5])
->>> x.{}() is x
-True
+>>> tg.tensor({before}).{method}({args})
+tensor({after})
 """
-_UNARY = {
-    f"{name}_"
-    for name in (
-        "abs", "acos", "asin", "asinh", "atan", "atanh", "ceil", "cos", "cosh", "digamma", "erf",
-        "erfc", "erfinv", "exp", "exp2", "expm1", "floor", "frac", "lgamma", "log", "log10",
-        "log1p", "log2", "logit", "nan_to_num", "neg", "reciprocal", "relu", "round", "rsqrt",
-        "sigmoid", "sign", "sin", "sinh", "sqrt", "square", "tan", "tanh", "trunc",
-    )
-}  # fmt: skip
+_DOC_OF_SHAPE = _DOC.replace("keeps shape and dtype", "the elements stay")
+
+
+def describe() -> None:
+    """Say of every method made from a function what it takes and what it does; called once, when
+    Tensor has the functions."""
+    for name, (before, args, after) in EXAMPLES.items():
+        method, of = METHODS[name], OUT_OF_PLACE.get(name, name[:-1])
+        function = method.__wrapped__ = getattr(Tensor, of)  # whose signature it shows
+        names = function.__code__.co_varnames[1 : function.__code__.co_argcount]
+        method.__doc__ = (_DOC_OF_SHAPE if name in _OF_SHAPE else _DOC).format(
+            call=f"{of}({', '.join(('self', *names))})",
+            name=of,
+            before=before,
+            method=name,
+            args=args,
+            after=after,
+        )
 
 
 def _build() -> None:
@@ -644,12 +647,12 @@ def _build() -> None:
             if function_name in _UFUNCS
             else _from_name(name, function_name)
         )
-    for name in ("squeeze", "unsqueeze", "transpose", "t", "swapaxes", "swapdims"):
-        METHODS[f"{name}_"] = _metadata(f"{name}_", name)
-    for name, method in list(METHODS.items()):
-        if method.__doc__ is None:
-            text = _DOC.format(OUT_OF_PLACE.get(name, name[:-1]))
-            _named(method, name, text + (_EXAMPLE.format(name) if name in _UNARY else ""))
+    for name in _OF_SHAPE:
+        METHODS[name] = _metadata(name, name[:-1])
+    for name, method in METHODS.items():
+        if method.__name__ == "method":  # not under another name already
+            method.__name__ = method.__qualname__ = name
+            method.__module__ = "tapegrad"
     for name in ("add", "sub", "mul"):
         METHODS[f"__i{name}__"] = _operator(METHODS[f"{name}_"])
     METHODS["__itruediv__"] = _operator(METHODS["div_"])

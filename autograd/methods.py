@@ -48,7 +48,9 @@ def attach() -> None:
     for module in (*FUNCTION_MODULES, creation, sampling, inplace, protocols):
         for name, function in module.METHODS.items():
             setattr(Tensor, name, function)
-    Tensor.backward = reverse.backward  # type: ignore[attr-defined]
+    inplace.describe()
+    for function in (reverse.backward, reverse.register_post_accumulate_grad_hook):
+        setattr(Tensor, function.__name__, function)
 
 
 attach()

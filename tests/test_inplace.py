@@ -1,5 +1,7 @@
 """Changes in place: values as NumPy's memory has them, gradients as the complex step finds them."""
 
+import doctest
+import inspect
 import operator
 
 import numpy as np
@@ -518,7 +520,7 @@ ARGUMENTS = {
     "atan2": (0.5,), "hypot": (0.5,), "fmod": (0.3,), "remainder": (0.3,), "floor_divide": (0.3,),
     "pow": (1.5,), "lerp": (2.0, 0.25), "xlogy": (2.0,), "clamp": (0.3, 0.6), "clip": (0.3, 0.6),
     "cumsum": (0,), "cumprod": (0,), "add": (2.0,), "sub": (2.0,), "mul": (2.0,), "div": (2.0,),
-    "addcdiv": ("x", "x"), "addcmul": ("x", "x"), "masked_fill": ("mask", 2.0),
+    "ldexp": (2,), "addcdiv": ("x", "x"), "addcmul": ("x", "x"), "masked_fill": ("mask", 2.0),
     "index_add": (0, "index", "x"), "index_copy": (0, "index", "x"),
     "index_fill": (0, "index", 2.0),
     "scatter": (0, "places", "x"), "scatter_add": (0, "places", "x"),
@@ -545,7 +547,8 @@ def _arguments(name):
     return [known[a] if isinstance(a, str) and a in known else a for a in ARGUMENTS.get(name, ())]
 
 
-OTHER_OPERANDS = {n for n in inplace.OUT_OF_PLACE if "bitwise" in n} | {"addmv_", "baddbmm_"}
+OTHER_OPERANDS = {n for n in inplace.OUT_OF_PLACE if "bitwise" in n}
+OTHER_OPERANDS |= {"addmv_", "baddbmm_", "gcd_", "lcm_"}
 
 
 @pytest.mark.parametrize("name", sorted(set(inplace.OUT_OF_PLACE) - OTHER_OPERANDS))
@@ -1144,3 +1147,29 @@ def test_overwriting_is_looked_for_only_when_it_can_matter():
     assert LAST_OVERWRITE[0] < y._record[0] and make(x._value, None)._base is None
     y.backward()
     assert x.grad.tolist() == [2.0, 4.0, 6.0]
+
+
+# -- what help() says ---------------------------------------------------------------------------
+NAMED = sorted(name for name in inplace.METHODS if not name.startswith("__"))
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_method_in_place_says_what_it_takes(name):
+    method = getattr(tg.Tensor, name)
+    parameters = list(inspect.signature(method).parameters.values())
+    assert all(p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters)
+    function = getattr(tg.Tensor, inplace.OUT_OF_PLACE.get(name, name[:-1]), None)
+    if function is not None and name != "index_put_" and name != "detach_":
+        assert parameters == list(inspect.signature(function).parameters.values())
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_method_in_place_has_an_example_that_runs(name):
+    if name[:-1] in ("erf", "erfc", "erfinv", "lgamma", "digamma", "polygamma"):
+        pytest.importorskip("scipy")
+    method = getattr(tg.Tensor, name)
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    test = doctest.DocTestParser().get_doctest(method.__doc__, {}, name, None, None)
+    assert f".{method.__name__}(" in test.examples[-1].source
+    runner = doctest.DocTestRunner(optionflags=flags, verbose=False)
+    assert runner.run(test).failed == 0
