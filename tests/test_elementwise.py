@@ -132,6 +132,17 @@ EDGES = [
     (tg.fmin, [1.0, 1.0], 1.0, [0.5, 0.5]),
     (tg.fmax, [1.0, NAN], 1.0, [1.0, 0.0]),
     (tg.fmin, [NAN, 1.0], 1.0, [0.0, 1.0]),
+    (tg.fmax, [NAN, NAN], NAN, [1.0, 0.0]),
+    (tg.fmin, [NAN, NAN], NAN, [1.0, 0.0]),
+    (tg.maximum, [NAN, 1.0], NAN, [1.0, 1.0]),
+    (tg.maximum, [1.0, NAN], NAN, [1.0, 1.0]),
+    (tg.minimum, [NAN, 1.0], NAN, [1.0, 1.0]),
+    (tg.minimum, [NAN, NAN], NAN, [1.0, 1.0]),
+    (tg.sign, [NAN], 0.0, [0.0]),
+    (tg.sgn, [NAN], 0.0, [0.0]),
+    (tg.abs, [NAN], NAN, [0.0]),
+    (lambda x: x**0.5, [-INF], INF, [0.0]),
+    (lambda x: tg.ldexp(x, tg.tensor(1000)), [1.0], 2.0**1000, [2.0**1000]),
     (tg.relu, [0.0], 0.0, [0.0]),
     (tg.leaky_relu, [0.0], 0.0, [0.01]),
     (lambda x: tg.clip(x, -1.0, 1.0), [1.0], 1.0, [1.0]),
@@ -230,6 +241,12 @@ SECOND = [
     (lambda x: x**3, [0.0], [[0.0]]),
     (lambda x: x**1, [0.0], [[0.0]]),
     (tg.pow, [-2.0, 2.0], [[2.0, NAN], [NAN, NAN]]),
+    (tg.asin, [1.0], [[INF]]),
+    (tg.asin, [-1.0], [[-INF]]),
+    (tg.acos, [1.0], [[-INF]]),
+    (tg.acos, [-1.0], [[INF]]),
+    (tg.atanh, [1.0], [[INF]]),
+    (tg.atanh, [-1.0], [[-INF]]),
     (tg.hypot, [0.0, 0.0], None),
     (tg.safe_sqrt, [0.0], [[0.0]]),
     (tg.relu, [0.0], [[0.0]]),
@@ -320,7 +337,9 @@ def primitives():
                 yield op.name
 
 
-PRIMITIVES = sorted({name for name in primitives() if not name.startswith("bitwise")})
+PRIMITIVES = sorted(
+    {name for name in primitives() if not name.startswith(("bitwise", "gcd", "lcm"))}
+)
 DIFFERENTIABLE = [name for name in PRIMITIVES if tg.REGISTRY[name].differentiable]
 
 
@@ -704,3 +723,44 @@ def test_selection_of_large_arrays_gives_the_same_bits(dtype):
     for left, right in ((a.reshape(60, 50), b[:50]), (a.reshape(60, 50).T.copy().T, 1.0)):
         found = tg.where(rows, left, right)
         assert found.tobytes() == np.where(rows, left, right).tobytes()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_a_root_as_a_power_of_minus_infinity(dtype):
+    x = tg.tensor([-INF, 4.0, -0.0], dtype=dtype)
+    for exponent in (0.5, tg.tensor(0.5, dtype=dtype), tg.full((3,), 0.5, dtype=dtype)):
+        found = tg.pow(x, exponent)
+        assert found.dtype == dtype and found.tolist() == [INF, 2.0, 0.0]
+        assert tg.pow(x[0], exponent).tolist() in (INF, [INF] * 3)
+
+
+def test_lgamma_at_the_infinities():
+    pytest.importorskip("scipy")
+    assert tg.lgamma(double([-INF, INF])).tolist() == [INF, INF]
+    assert tg.lgamma(tg.tensor(-INF)).item() == INF
+
+
+def test_booleans_to_boolean_powers_stay_boolean():
+    x = tg.tensor([True, True, False, False])
+    p = tg.tensor([True, False, True, False])
+    assert (x**p).tolist() == [True, True, False, True] and (x**p).dtype == bool
+    assert (x**True).tolist() == x.tolist() and (x**True).dtype == bool
+    assert (x**2).dtype == np.int64
+
+
+def test_divisors_and_multiples():
+    a, b = tg.tensor([12, -18, 0]), tg.tensor([18, 12, 0])
+    assert tg.gcd(a, b).tolist() == [6, 6, 0] and tg.lcm(a, b).tolist() == [36, 36, 0]
+    assert a.gcd(8).tolist() == [4, 2, 8] and a.lcm_(5).tolist() == [60, 90, 0]
+    with pytest.raises(TypeError, match="gcd"):
+        tg.gcd(tg.tensor(1.0), tg.tensor(2.0))
+
+
+def test_arguments_are_called_as_in_torch():
+    x = tg.tensor([-1.0, 0.0, 2.0])
+    assert tg.heaviside(x, values=tg.tensor(0.5)).tolist() == [0.0, 0.5, 1.0]
+    assert tg.clamp_min(x, min=1.0).tolist() == [1.0, 1.0, 2.0]
+    assert x.clamp_max(max=1.0).tolist() == [-1.0, 0.0, 1.0]
+    whole = tg.tensor([1, 2])
+    assert tg.addcmul(whole, whole, whole, value=0.5).tolist() == [1.5, 4.0]

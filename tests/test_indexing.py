@@ -410,3 +410,24 @@ def test_no_warnings():
         y = tg.scatter_reduce(x, 1, i, x[:, :1, :1], "mean", include_self=False)
         y = y + tg.scatter_reduce(x, 1, i, x[:, :1, :1], "amin", include_self=False)
         y.sum().backward()
+
+
+def test_a_number_is_written_in_the_dtype_of_the_tensor():
+    """torch's rule: the whole part goes into integers; what does not fit is refused."""
+    x, mask, place = tg.tensor([1, 2]), tg.tensor([True, False]), tg.tensor([0])
+    for value in (3, 3.0, 3.7, np.float64(3.7), tg.tensor(3.7)):
+        y = tg.masked_fill(x, mask, value)
+        assert y.tolist() == [3, 2] and y.dtype == np.int64
+    assert tg.index_fill(x, 0, place, 3.7).tolist() == tg.scatter(x, 0, place, 3.7).tolist()
+    small = x.to("uint8")
+    assert small.masked_fill(mask, -1).tolist() == [255, 2]
+    assert mask.masked_fill(~mask, 2).tolist() == [True, True]
+    for fill in (
+        lambda v: tg.masked_fill(small, mask, v),
+        lambda v: tg.index_fill(small, 0, place, v),
+        lambda v: tg.scatter(small, 0, place, v),
+    ):
+        for value in (tg.nan, tg.inf, 300, -256):
+            with pytest.raises(RuntimeError, match=r"fill: |scatter: .*uint8, which goes from 0"):
+                fill(value)
+    assert tg.masked_fill(tg.tensor([1.0, 2.0]), mask, -tg.inf).tolist() == [-tg.inf, 2.0]

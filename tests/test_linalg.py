@@ -318,3 +318,18 @@ def test_vmap_is_the_batch():
         x = leaf(data)
         function(x).sum().backward()
         np.testing.assert_allclose(slope.tolist(), x.grad.tolist(), atol=1e-9)
+
+
+def test_condition_of_matrices_without_elements():
+    for shape in ((0, 0), (0, 3), (2, 0, 0)):
+        for p in (None, 2, -2, *((1, "fro") if shape[-1] == shape[-2] else ())):
+            assert tg.linalg.cond(tg.zeros(shape), p).tolist() == np.zeros(shape[:-2]).tolist()
+    assert tg.linalg.cond(tg.zeros(0, 2, 2)).shape == (0,)
+
+
+def test_arguments_are_called_as_in_torch():
+    m = tg.tensor([[2.0, 0.0], [0.0, 3.0]])
+    assert tg.det(input=m).item() == tg.linalg.det(A=m).item() == pytest.approx(6.0)
+    assert tg.slogdet(input=m).sign == tg.linalg.slogdet(A=m).sign == 1.0
+    assert tg.matrix_power(input=m, n=2).tolist() == tg.linalg.matrix_power(A=m, n=2).tolist()
+    assert tg.linalg.norm(input=m).item() == pytest.approx(13**0.5)

@@ -334,3 +334,9 @@ def test_no_warnings_from_finite_numbers():
             y = f(leaf(x), 1)
             y = y[0] if isinstance(y, tuple) else y
             y.sum().backward()
+
+
+@pytest.mark.parametrize("name", ["nansum", "nanmean"])
+def test_a_dimension_out_of_range_is_told_by_its_caller(name):
+    with pytest.raises(IndexError, match=f"^{name}: dimension 9"):
+        getattr(tg, name)(tg.zeros(2), dim=9)

@@ -330,6 +330,7 @@ pow = elementwise(
     """,
 )
 
+
 # -- signs --------------------------------------------------------------------------------------
 def _sign(x: Any) -> Any:
     if type(x) is float:
@@ -431,7 +432,9 @@ fmax = elementwise(
     floating=False,
     rules=[
         lambda g, _y, a, b: choose(a == b, 0.5 * g, choose((a > b) | (b != b), g, 0.0)),
-        lambda g, _y, a, b: choose(a == b, 0.5 * g, choose((a < b) | ((a != a) & (b == b)), g, 0.0)),
+        lambda g, _y, a, b: choose(
+            a == b, 0.5 * g, choose((a < b) | ((a != a) & (b == b)), g, 0.0)
+        ),
     ],
     samples=PAIR,
     doc="""The larger of a and b, ignoring NaN: of a number and NaN the number.
@@ -449,7 +452,9 @@ fmin = elementwise(
     floating=False,
     rules=[
         lambda g, _y, a, b: choose(a == b, 0.5 * g, choose((a < b) | (b != b), g, 0.0)),
-        lambda g, _y, a, b: choose(a == b, 0.5 * g, choose((a > b) | ((a != a) & (b == b)), g, 0.0)),
+        lambda g, _y, a, b: choose(
+            a == b, 0.5 * g, choose((a > b) | ((a != a) & (b == b)), g, 0.0)
+        ),
     ],
     samples=PAIR,
     doc="""The smaller of a and b, ignoring NaN: of a number and NaN the number.
