@@ -37,7 +37,15 @@ from .functions.sorting import *
 from .functions.specials import *
 from .functions.statistics import *
 from .functions.windows import *
-from .modes import detect_anomaly, enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from .modes import (
+    detect_anomaly,
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    no_grad,
+    set_detect_anomaly,
+    set_grad_enabled,
+)
 from .ops.engine import check, stop_gradient
 from .protocols import from_dlpack
 from .registry import REGISTRY, Primitive, Sample
@@ -67,14 +75,14 @@ short, int, long, bool = int16, int32, int64, boolean
 __version__ = "0.1.0"
 
 if _TYPE_CHECKING:
-    from . import losses, nn, optim
+    from . import autograd, losses, nn, optim
     from .checking import GradcheckError, KinkWarning, check_grads, gradcheck, gradgradcheck
     from .drawing import graph
 
-#: What is loaded when first asked for: the folders above the engine, and the module in which a
-#: function lies that most programs never call.
+#: What is loaded when first asked for: the folders above the engine, torch's names of what lies
+#: elsewhere here, and the module in which a function lies that most programs never call.
 _LATER = {
-    **dict.fromkeys(("losses", "nn", "optim")),
+    **dict.fromkeys(("autograd", "losses", "nn", "optim")),
     **dict.fromkeys(
         ("GradcheckError", "KinkWarning", "check_grads", "gradcheck", "gradgradcheck"), "checking"
     ),
@@ -96,7 +104,7 @@ def __getattr__(name: str) -> _Any:
 
 
 #: What ``tg.`` completes to besides functions, classes and numbers; other modules are the engine.
-_SHOWN = ("func", "linalg", "losses", "nn", "optim")
+_SHOWN = ("autograd", "func", "linalg", "losses", "nn", "optim")
 
 
 def __dir__() -> list[str]:

@@ -6,8 +6,7 @@ function, or the derivative itself. All of them nest, in any order, and with ``.
 transformation results are plain tensors, unless an input or something the function closes over
 requires a gradient.
 
-Names and arguments are those of ``torch.func``; ``value_and_grad`` returns (value, gradient) as
-JAX does.
+Names and arguments are those of ``torch.func``; ``value_and_grad`` (value first) is JAX's.
 """
 
 from __future__ import annotations
@@ -15,11 +14,12 @@ from __future__ import annotations
 from .batching import vmap
 from .jacobians import hessian, jacfwd, jacrev
 from .stateless import functional_call
-from .transforms import grad, hvp, jvp, linearize, value_and_grad, vjp
+from .transforms import grad, grad_and_value, hvp, jvp, linearize, value_and_grad, vjp
 
 __all__ = [
     "functional_call",
     "grad",
+    "grad_and_value",
     "hessian",
     "hvp",
     "jacfwd",

@@ -163,6 +163,28 @@ class no_grad(_Switch):
     _changes = {"grad": False}
 
 
+class inference_mode(_Switch):
+    """The same as :class:`no_grad`, by torch's other name; ``mode=False`` records again.
+
+    Torch's makes tensors that may never take part in recording, to save some time. Here nothing
+    would be saved, so its results are ordinary tensors that are off the tape.
+
+    >>> import tapegrad as tg
+    >>> x = tg.tensor(2.0, requires_grad=True)
+    >>> with tg.inference_mode():
+    ...     y = x * 3
+    >>> y.requires_grad
+    False
+    """
+
+    def __init__(self, mode: bool = True) -> None:
+        super().__init__()
+        self._changes = {"grad": not mode}
+
+    def _again(self) -> _Switch:
+        return type(self)(not self._changes["grad"])
+
+
 class enable_grad(_Switch):
     """Record again inside a ``no_grad`` block: a context manager and a decorator.
 
@@ -177,7 +199,30 @@ class enable_grad(_Switch):
     _changes = {"grad": True}
 
 
-class set_grad_enabled(_Switch):
+class _AtOnce(_Switch):
+    """A mode change at once when called, and back at the end of a ``with``."""
+
+    def __init__(self, **changes: bool) -> None:
+        super().__init__()
+        self._changes = changes
+        self._before = current()
+        self._stack: list[Any] = []
+        MODE.set(replace(**changes))
+
+    def __enter__(self) -> Any:
+        self._stack.append(current() if self._stack else self._before)
+        MODE.set(replace(**self._changes))
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        MODE.set(self._stack.pop())
+
+    def __call__(self, function: F) -> F:
+        MODE.set(self._before)  # used as a decorator, the call itself must not switch
+        return super().__call__(function)
+
+
+class set_grad_enabled(_AtOnce):
     """Switch recording on or off: at once when called, and back at the end of a ``with``.
 
     >>> import tapegrad as tg
@@ -189,26 +234,10 @@ class set_grad_enabled(_Switch):
     """
 
     def __init__(self, mode: bool) -> None:
-        super().__init__()
-        self._changes = {"grad": bool(mode)}
-        self._before = current()
-        self._stack: list[Any] = []
-        MODE.set(replace(grad=bool(mode)))
-
-    def __enter__(self) -> set_grad_enabled:
-        self._stack.append(current() if self._stack else self._before)
-        MODE.set(replace(**self._changes))
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        MODE.set(self._stack.pop())
+        super().__init__(grad=bool(mode))
 
     def _again(self) -> _Switch:
         return type(self)(self._changes["grad"])
-
-    def __call__(self, function: F) -> F:
-        MODE.set(self._before)  # used as a decorator, the call itself must not switch
-        return super().__call__(function)
 
 
 class detect_anomaly(_Switch):
@@ -232,6 +261,24 @@ class detect_anomaly(_Switch):
 
     def _again(self) -> _Switch:
         return type(self)(self._changes["check_nan"])
+
+
+class set_detect_anomaly(_AtOnce):
+    """Switch :class:`detect_anomaly` on or off: at once when called, and back at the end of a
+    ``with``.
+
+    >>> import tapegrad as tg
+    >>> with tg.set_detect_anomaly(True):
+    ...     tg.log(tg.tensor(-1.0, requires_grad=True))  # doctest: +IGNORE_EXCEPTION_DETAIL
+    Traceback (most recent call last):
+    RuntimeError: the forward of 'log' produced NaN ...
+    """
+
+    def __init__(self, mode: bool, check_nan: bool = True) -> None:
+        super().__init__(anomaly=bool(mode), check_nan=bool(check_nan) or not mode)
+
+    def _again(self) -> _Switch:
+        return type(self)(self._changes["anomaly"], self._changes["check_nan"])
 
 
 def is_grad_enabled() -> bool:

@@ -142,7 +142,7 @@ def _parts(item: Any) -> Iterator[Any]:
         yield from item
     elif not isinstance(item, (type, types.ModuleType)):
         yield from (getattr(item, "__dict__", None) or {}).values()
-        call = getattr(type(item), "__call__", None)
+        call = vars(type(item)).get("__call__")
         if isinstance(call, types.FunctionType):
             yield call
 

@@ -48,34 +48,36 @@ CHECKPOINT = _Name("checkpoint")  # recomputed when a walk arrives
 class Note:
     """The rare extras of a record: who wants its gradient, hooks, where it was called."""
 
-    __slots__ = ("handle", "retain", "hooks", "spent", "stack", "__weakref__")
+    __slots__ = ("handle", "retain", "hooks", "after", "spent", "stack", "__weakref__")
 
     def __init__(self) -> None:
         self.handle: Any = None  # weak reference to the tensor that wants .grad
         self.retain = False
         self.hooks: dict[int, Callable[..., Any]] | None = None
+        self.after: dict[int, Callable[..., Any]] | None = None  # once .grad has it
         self.spent = False
         self.stack: list[str] | None = None
 
-    def add_hook(self, hook: Callable[..., Any]) -> HookHandle:
-        if self.hooks is None:
-            self.hooks = {}
+    def add_hook(self, hook: Callable[..., Any], after: bool = False) -> HookHandle:
+        name = "after" if after else "hooks"
+        if getattr(self, name) is None:
+            setattr(self, name, {})
         key = next_number()
-        self.hooks[key] = hook
-        return HookHandle(self, key)
+        getattr(self, name)[key] = hook
+        return HookHandle(self, key, name)
 
 
 class HookHandle:
     """What ``register_hook`` returns: ``remove()`` takes the hook away."""
 
-    def __init__(self, note: Note, key: int) -> None:
-        self._note, self._key = weakref.ref(note), key
+    def __init__(self, note: Note, key: int, name: str) -> None:
+        self._note, self._key, self._name = weakref.ref(note), key, name
 
     def remove(self) -> None:
         """Take the hook away; a second call does nothing."""
         note = self._note()
-        if note is not None and note.hooks:
-            note.hooks.pop(self._key, None)
+        if note is not None:
+            (getattr(note, self._name) or {}).pop(self._key, None)
 
     def __enter__(self) -> HookHandle:
         return self

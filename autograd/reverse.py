@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ from .records import (
     Note,
     anomaly_message,
     has_nan,
+    note_of,
     overwritten_since,
     pick_record,
 )
@@ -488,10 +489,12 @@ def _seed(output: Any, gradient: Any, graph: bool, what: str) -> Any:
 
 def _deliver(
     arrived: dict[int, tuple[list[Any], Any]], only: set[int] | None, taken: list[Any]
-) -> None:
-    """Add what arrived to ``.grad``, by rebinding, never in place."""
+) -> list[tuple[Any, Any]]:
+    """Add what arrived to ``.grad``, by rebinding, never in place. Gives the hooks to be called,
+    each with its leaf, which may start another backward pass."""
     seen = {id(v) for v in taken}
     levels = ACTIVE.get()
+    called: list[tuple[Any, Any]] = []
     with _deliver_lock:
         for number, (record, g) in arrived.items():
             note = record[NOTE]
@@ -512,6 +515,37 @@ def _deliver(
                     else _add(known, g)
                 )
             handle._grad = g
+            if note is not None and note.after:
+                called += ((hook, handle) for hook in list(note.after.values()))
+    return called
+
+
+def register_post_accumulate_grad_hook(self: Tensor, hook: Callable[[Tensor], None]) -> Any:
+    """Call ``hook(self)`` whenever a backward pass has added to the ``.grad`` of this leaf.
+
+    For work that need not wait for all gradients, such as the step of an optimizer with one
+    parameter, after which the gradient can be let go. Recording is off in the hook, unless the
+    backward pass is recorded. Returns a handle with ``remove()``. RuntimeError for a tensor that
+    is no leaf, or requires no gradient.
+
+    >>> import tapegrad as tg
+    >>> w = tg.tensor(3.0, requires_grad=True)
+    >>> handle = w.register_post_accumulate_grad_hook(lambda p: p.sub_(0.5 * p.grad))
+    >>> (w * w).backward()
+    >>> w
+    tensor(0., requires_grad=True)
+    """
+    if self._record is None:
+        raise RuntimeError(
+            "register_post_accumulate_grad_hook() on a tensor that does not require a gradient"
+        )
+    if not self.is_leaf:
+        raise RuntimeError(
+            "register_post_accumulate_grad_hook() on a tensor that is no leaf (made by "
+            f"'{self._record[OP]}', shape {self.shape}): post accumulate grad hooks cannot be "
+            "registered on non-leaf tensors. Use register_hook()."
+        )
+    return note_of(self._record).add_hook(hook, after=True)
 
 
 def _outside_of_map(handle: Any) -> RuntimeError:
@@ -562,8 +596,46 @@ def backward(
     tensor([2., 4.])
     """
     retain = create_graph if retain_graph is None else retain_graph
-    seed = _seed(self, gradient, create_graph, "backward()")
-    only = wanted = None
+    _accumulate([(self, gradient)], retain, create_graph, inputs)
+
+
+def backward_from(
+    tensors: Any,
+    grad_tensors: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Any = None,
+) -> None:
+    """The backward pass of several tensors at once, ``tg.autograd.backward``.
+
+    Adds the derivatives of their sum to the ``.grad`` of every leaf. ``tensors``: a tensor or a
+    sequence; ``grad_tensors``: their cotangents, None for that of a one-element tensor, which is
+    1. The rest as for :meth:`Tensor.backward`.
+
+    >>> import tapegrad as tg
+    >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
+    >>> tg.autograd.backward([x.sum(), x * x], [None, tg.tensor([1.0, 10.0])])
+    >>> x.grad
+    tensor([ 3., 41.])
+    """
+    tensors = _tensors(tensors, "backward(): tensors")
+    if grad_tensors is None or isinstance(grad_tensors, Tensor):
+        grad_tensors = [grad_tensors] * len(tensors) if grad_tensors is None else [grad_tensors]
+    if len(grad_tensors) != len(tensors):
+        raise RuntimeError(
+            f"backward(): {len(tensors)} tensors but {len(grad_tensors)} grad_tensors"
+        )
+    retain = create_graph if retain_graph is None else retain_graph
+    _accumulate(list(zip(tensors, grad_tensors, strict=True)), retain, create_graph, inputs)
+
+
+def _accumulate(
+    pairs: list[tuple[Any, Any]], retain: bool, create_graph: bool, inputs: Any
+) -> None:
+    """Walk from tensors with their cotangents, and add what arrives to ``.grad``."""
+    roots = [(y._record, _seed(y, g, create_graph, "backward()")) for y, g in pairs]
+    only: set[int] | None = None
+    wanted: dict[int, Any] | None = None
     if inputs is not None:
         inputs = _tensors(inputs, "backward(): inputs")
         if not inputs:
@@ -580,16 +652,19 @@ def backward(
         wanted = {x._record[NUMBER]: None for x in inputs}
         only = set(wanted)
     elif INPUTS.get():  # inside a function being transformed: not beyond its inputs
-        wanted = leaves_within(self._record)
+        wanted = {n: None for record, _ in roots for n in leaves_within(record)}
+    seeds = [getattr(seed, "_value", seed) for _, seed in roots]
     if create_graph:
-        from .modes import enable_grad
-
-        with enable_grad():
-            arrived = walk([(self._record, seed)], graph=True, retain=retain, wanted=wanted)
-            _deliver(arrived, only, [seed._value])
+        with modes.enable_grad():
+            arrived = walk(roots, graph=True, retain=retain, wanted=wanted)
+            hooks = _deliver(arrived, only, seeds)
     else:
-        arrived = walk([(self._record, seed)], graph=False, retain=retain, wanted=wanted)
-        _deliver(arrived, only, [seed])
+        arrived = walk(roots, graph=False, retain=retain, wanted=wanted)
+        hooks = _deliver(arrived, only, seeds)
+    if hooks:
+        with modes.set_grad_enabled(create_graph):
+            for hook, handle in hooks:
+                hook(handle)
 
 
 def grad(
@@ -599,7 +674,7 @@ def grad(
     retain_graph: bool | None = None,
     create_graph: bool = False,
     allow_unused: bool | None = None,
-    *,
+    is_grads_batched: bool = False,
     materialize_grads: bool = False,
 ) -> tuple[Any, ...]:
     """The gradients of (the sum of) ``outputs`` by ``inputs``, without touching any ``.grad``.
@@ -607,6 +682,8 @@ def grad(
     ``outputs``, ``inputs``: a tensor or a sequence; ``grad_outputs``: cotangents of the outputs.
     Returns a tuple, one gradient per input. An input that no output depends on is an error
     unless ``allow_unused`` (then None) or ``materialize_grads`` (then zeros).
+    ``is_grads_batched``: ``grad_outputs`` have one more dimension in front, over which the
+    gradients are mapped by :func:`vmap`; so has every result.
 
     >>> import tapegrad as tg
     >>> x = tg.tensor(3.0, requires_grad=True)
@@ -628,6 +705,14 @@ def grad(
                 "gradient: make it a leaf with requires_grad=True before computing the outputs"
             )
     retain = create_graph if retain_graph is None else retain_graph
+    if is_grads_batched:
+        mapped = _mapped_gradients(outputs, inputs, grad_outputs, retain, create_graph)
+        return tuple(
+            _unused(x, i, bool(allow_unused), materialize_grads, len(grad_outputs[0]))
+            if g is None
+            else g
+            for i, (x, g) in enumerate(zip(inputs, mapped, strict=True))
+        )
     wanted = {x._record[NUMBER]: None for x in inputs}
     roots = [
         (y._record, _seed(y, g, create_graph, "grad()"))
@@ -646,14 +731,53 @@ def grad(
         found = arrived.get(x._record[NUMBER])
         if found is not None:
             results.append(_own(found[1], seen))
-        elif materialize_grads:
-            results.append(make(full_like_value(0.0, x._value), None))
-        elif allow_unused:
-            results.append(None)
         else:
-            raise RuntimeError(
-                f"grad(): there is no path from the outputs to inputs[{i}] (shape {x.shape}"
-                f"{', name ' + repr(x.name) if x.name else ''}). Was it used, or cut by detach(), "
-                "no_grad() or numpy()? Say allow_unused=True to get None instead."
-            )
+            results.append(_unused(x, i, bool(allow_unused), materialize_grads))
     return tuple(results)
+
+
+def _unused(
+    x: Tensor, i: int, allowed: bool, materialize: bool, count: int | None = None
+) -> Tensor | None:
+    """What there is instead of the gradient of an input that no output depends on."""
+    if materialize:
+        zeros = make(full_like_value(0.0, x._value), None)
+        return zeros if count is None else _stack([zeros] * count)
+    if allowed:
+        return None
+    raise RuntimeError(
+        f"grad(): there is no path from the outputs to inputs[{i}] (shape {x.shape}"
+        f"{', name ' + repr(x.name) if x.name else ''}). Was it used, or cut by detach(), "
+        "no_grad() or numpy()? Say allow_unused=True to get None instead."
+    )
+
+
+def _stack(parts: list[Tensor]) -> Tensor:
+    from .functions.joining import stack
+
+    return stack(parts)  # type: ignore[no-any-return]
+
+
+def _mapped_gradients(
+    outputs: list[Tensor], inputs: list[Tensor], cotangents: Any, retain: bool, graph: bool
+) -> list[Any]:
+    """The gradients for each of many cotangents, which lie along the first dimension."""
+    from .batching import vmap
+
+    for i, (y, g) in enumerate(zip(outputs, cotangents, strict=True)):
+        if getattr(g, "shape", None) is None or tuple(g.shape[1:]) != y.shape or not g.shape:
+            raise RuntimeError(
+                f"grad(): with is_grads_batched=True, grad_outputs[{i}] must be a tensor of shape "
+                f"(count, {', '.join(map(str, y.shape))}), not "
+                f"{getattr(g, 'shape', type(g).__name__)}"
+            )
+    reached: list[int] = []
+
+    def one(*given: Tensor) -> Any:
+        found = grad(outputs, inputs, given, retain, graph, True)
+        reached[:] = [i for i, g in enumerate(found) if g is not None]
+        return tuple(found[i] for i in reached)
+
+    results = vmap(one)(*cotangents)
+    found = dict(zip(reached, results, strict=True))
+    return [found.get(i) for i in range(len(inputs))]

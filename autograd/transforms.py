@@ -15,7 +15,7 @@ from .tensors import Tensor, make, tensor
 from .trees import flatten, show, unflatten
 from .values import full_like_value
 
-__all__ = ["grad", "hvp", "jvp", "linearize", "value_and_grad", "vjp"]
+__all__ = ["grad", "grad_and_value", "hvp", "jvp", "linearize", "value_and_grad", "vjp"]
 
 
 # -- what the transformations share -----------------------------------------------------------
@@ -180,6 +180,29 @@ def grad(
         return (gradient, aux) if has_aux else gradient
 
     return gradient_of
+
+
+def grad_and_value(
+    func: Callable[..., Any], argnums: int | tuple[int, ...] = 0, has_aux: bool = False
+) -> Callable[..., Any]:
+    """A function that returns ``(∂f/∂x, f(x))``: the gradient, then the value, as torch's does.
+
+    Otherwise as :func:`value_and_grad`; with ``has_aux`` the result is
+    ``(gradient, (value, aux))``.
+
+    >>> import tapegrad as tg
+    >>> tg.func.grad_and_value(lambda x: x**3)(tg.tensor(2.0))
+    (tensor(12.), tensor(8.))
+    """
+
+    @functools.wraps(func, updated=())
+    def with_value(*args: Any, **kwargs: Any) -> Any:
+        value, gradient, aux = _differentiate(
+            "grad_and_value", func, argnums, has_aux, args, kwargs
+        )
+        return (gradient, (value, aux)) if has_aux else (gradient, value)
+
+    return with_value
 
 
 def _differentiate(

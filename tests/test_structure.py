@@ -89,7 +89,7 @@ def public(module, prefix):
 
 def everything_public():
     found = dict(public(tg, "tg"))
-    for name in ("func", "linalg", "losses", "nn", "optim"):
+    for name in ("autograd", "func", "linalg", "losses", "nn", "optim"):
         try:
             module = getattr(tg, name)
         except AttributeError:

@@ -47,7 +47,7 @@ SECTIONS = {
     "Other": (),
 }
 #: The modules under their own names, in order. What they show as modules follows each of them.
-MODULES = ("func", "linalg", "losses", "optim", "nn")
+MODULES = ("autograd", "func", "linalg", "losses", "optim", "nn")
 
 HEAD = """# Reference
 
