@@ -138,6 +138,15 @@ def test_everything_public_is_documented_with_an_example():
     assert not without, f"no example in the docstring: {', '.join(without)}"
 
 
+def test_completion_shows_public_names_only():
+    shown = {name for name in dir(tg) if inspect.ismodule(getattr(tg, name))}
+    assert shown == {"autograd", "func", "linalg", "losses", "nn", "optim"}
+    assert {"tensor", "grad", "abs", "float32", "pi", "check_grads", "__version__"} <= set(dir(tg))
+    assert "annotations" not in dir(tg)
+    for module in (tg.linalg, tg.func):
+        assert dir(module) == sorted(module.__all__)
+
+
 def test_methods_of_tensors_are_documented():
     missing = [
         name
