@@ -40,7 +40,7 @@ SECTIONS = {
     "The tensor": ("tensor", "protocols"),
     "Gradients": ("reverse", "batching", "checkpointing"),
     "Recording": ("modes",),
-    "Checking derivatives": ("checking", "check_report"),
+    "Checking derivatives": ("checking", "check_like_torch", "check_report"),
     "Adding operations": ("primitive", "ops.engine"),
     "Pictures and files": ("drawing", "saving"),
     "Data types": ("values",),
