@@ -37,11 +37,11 @@ LONGEST = 160  # of a rule that is shown, in characters
 #: Sections of the top level that are no module of functions: title, modules whose names go there.
 #: A name of any other module goes to the last section.
 SECTIONS = {
-    "The tensor": ("tensor", "protocols"),
+    "The tensor": ("tensors", "protocols"),
     "Gradients": ("reverse", "batching", "checkpointing"),
     "Recording": ("modes",),
     "Checking derivatives": ("checking", "check_like_torch", "check_report"),
-    "Adding operations": ("primitive", "ops.engine"),
+    "Adding operations": ("families", "registry", "errors", "ops.engine"),
     "Pictures and files": ("drawing", "saving"),
     "Data types": ("values",),
     "Other": (),
@@ -163,7 +163,7 @@ def sections() -> Iterator[tuple[str, str, list[tuple[str, Any]]]]:
             continue
         home = "values" if isinstance(thing, np.dtype) else home_of(thing)
         if name == "REGISTRY":
-            home = "primitive"
+            home = "registry"
         rest[section_of(home)].append((f"tg.{name}", thing))
     yield "The tensor", "", rest.pop("The tensor")
     for module in families():
