@@ -749,6 +749,12 @@ def test_booleans_to_boolean_powers_stay_boolean():
     assert (x**2).dtype == np.int64
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "int64"])
+def test_integers_have_no_negative_powers(dtype):
+    with pytest.raises(RuntimeError, match=r"pow: .*make them floats first"):
+        tg.tensor([3, 5], dtype=dtype) ** -1
+
+
 def test_divisors_and_multiples():
     a, b = tg.tensor([12, -18, 0]), tg.tensor([18, 12, 0])
     assert tg.gcd(a, b).tolist() == [6, 6, 0] and tg.lcm(a, b).tolist() == [36, 36, 0]

@@ -247,10 +247,15 @@ def firm(number: Any, other: Any) -> Any:
     return number
 
 
+_WHOLE = "integers to negative integer powers are no integers; make them floats first, x.float()"
+
+
 def _power(x: Any, p: Any) -> Any:
     if dtype_of(x).kind != "f":
         if dtype_of(x).kind == "b" and dtype_of(p).kind == "b":  # 0⁰ is 1
             return np.logical_or(x, np.logical_not(p))
+        if type(p) is int and p < 0:  # of a small unsigned base, NumPy would say that p overflows
+            raise ValueError(_WHOLE)
         return np.power(x, p)
     x = firm(x, p)
     if type(p) is np.ndarray:
