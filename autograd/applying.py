@@ -184,6 +184,8 @@ def _promote(
             # Python numbers stay as they are, except where NumPy would decide otherwise.
             if dtype.kind in "fc" and type(value) is not float:
                 values[i] = float(value)
+            elif dtype.kind in "iu" and type(value) is int:
+                values[i] = _wrapped(op, value, dtype)
             continue
         if dtype_of(value) != dtype:
             if records[i] is not None:
@@ -191,6 +193,14 @@ def _promote(
                 values[i], records[i] = cast_tensor._value, cast_tensor._record
             else:
                 values[i] = cast_value(value, dtype)
+
+
+def _wrapped(op: Primitive, value: int, dtype: np.dtype[Any]) -> int:
+    """A Python integer as an integer dtype holds it, counted round as C and torch do."""
+    limits = np.iinfo(dtype)
+    if limits.min <= value <= limits.max or (op.name == "pow" and value < 0):
+        return value
+    return int((value - limits.min) % (limits.max - limits.min + 1) + limits.min)
 
 
 def _record(

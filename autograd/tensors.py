@@ -495,10 +495,14 @@ def _as_array(data: Any, dtype: np.dtype[Any] | None) -> ndarray:
         data, native = _unwrap(data)
     else:
         native = type(data) in (float, int, bool)
+    if data is None or isinstance(data, (str, bytes, dict, set)):
+        raise TypeError(f"cannot make a tensor of {type(data).__name__} {data!r}")
     try:
         array = np.array(data, dtype=dtype)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise ValueError(f"cannot make a tensor of ragged or non-numeric data: {error}") from None
+    if array.dtype.kind == "O":
+        raise TypeError("cannot make a tensor of objects that are no numbers")
     if dtype is None:
         if array.dtype.kind == "f" and native:
             array = array.astype(get_default_dtype())

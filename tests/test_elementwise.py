@@ -666,6 +666,13 @@ def test_the_operators_stay_on_the_fast_path(monkeypatch):
     tg.maximum(x, y), tg.abs(x), tg.log(x), tg.clip(x, 0.0, 1.0)
 
 
+def test_python_integers_wrap_round_in_small_dtypes_as_in_torch():
+    u = tg.tensor([1, 250], dtype="uint8")
+    assert (u + -3).tolist() == [254, 247]
+    assert (u * 300).tolist() == [44, 248]
+    assert (tg.tensor([1], dtype="int8") + 200).tolist() == [-55]
+
+
 def test_operators_leave_strangers_their_turn():
     class Unit:
         def __radd__(self, other):

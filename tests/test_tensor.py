@@ -220,3 +220,9 @@ def test_arrays_of_other_byte_order_and_extended_precision():
             tg.tensor(np.longdouble(1))
         with pytest.raises(TypeError, match="not supported"):
             x * np.ones(2, dtype="longdouble")
+
+
+@pytest.mark.parametrize("data", [None, "abc", {"a": 1}, [object()], [[1.0], [1.0, 2.0]], [None]])
+def test_what_is_no_number_is_refused_by_name(data):
+    with pytest.raises((TypeError, ValueError), match="cannot make a tensor"):
+        tg.tensor(data)
