@@ -26,6 +26,7 @@ from .check_report import (
     Finding,
     Row,
 )
+from .check_ties import hidden_kinks
 from .differences import EDGE as AT_EDGE
 from .differences import JUMP as AT_JUMP
 from .differences import KINDS, SMOOTH, Slope, complex_slope, slope
@@ -177,6 +178,9 @@ class Stage:
                 before = verdicts
                 measured, verdicts = self.believe(closer, measured, verdicts, analytic, rows)
                 self.checker.looks += verdicts == before
+            if WRONG in verdicts:
+                hidden = hidden_kinks(self, probe, analytic, rows)
+                verdicts = [KINK if v == WRONG and h else v for v, h in zip(verdicts, hidden)]
             numeric = measured.value[rows]
             with np.errstate(all="ignore"):
                 errors = np.abs(analytic - numeric)
@@ -274,6 +278,8 @@ class Stage:
         kind = int(measured.kind[row])
         if verdict in (KINK, EDGE):
             note = KINDS[kind]
+        if verdict == KINK and kind == SMOOTH:
+            note = "slopes of several directions do not add up"
         if kind == AT_KINK:
             low, high = measured.low[row] / probe.scale, measured.high[row] / probe.scale
             note = f"slopes {low:.6g} and {high:.6g} on the two sides"

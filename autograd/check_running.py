@@ -54,6 +54,19 @@ class Checker:
         self.problem, self.report = problem, report
         self.eps, self.atol, self.rtol = eps, atol, rtol
         self.random = np.random.default_rng(seed)
+        self.settings: dict[str, Any] = {
+            "eps": eps,
+            "atol": atol,
+            "rtol": rtol,
+            "seed": seed,
+            "each_output": each_output,
+        }
+        # About this point, once it has been asked (see check_ties): which rows have no derivative,
+        # and whether the rule is right at points near by.
+        self.rough: ndarray | None = None
+        self.right_near_by: dict[int, bool] = {}  # by order
+        self.first_stage: Stage | None = None
+        self.is_near_by = False
         self.located = 0
         self.looks = 0
         # The largest finite value and derivative of the orders below: what terms are made of.
@@ -71,6 +84,14 @@ class Checker:
         return np.asarray(
             self.random.uniform(0.5, 1.0, shape) * self.random.choice([-1.0, 1.0], shape)
         )
+
+    def moved(self, values: list[ndarray], report: Report) -> Checker:
+        """A checker of the same function at another point."""
+        problem = self.problem
+        there = Problem(problem.call, problem.names, values, problem.dtypes)
+        checker = Checker(there, report, **self.settings)
+        checker.is_near_by = True
+        return checker
 
     # -- the lines to look along ----------------------------------------------------------------
     def probes(self, directions: str) -> list[Probe]:
@@ -186,6 +207,7 @@ class Checker:
                 measure, ways = self.higher(list(lines), modes)
                 combine = _as_is
             stage = Stage(self, k, measure, combine, ways)
+            self.first_stage = self.first_stage or stage
             for probe in self.probes(directions):
                 stage.look(probe)
             if k < order and any(f.verdict == WRONG for f in self.report.findings):

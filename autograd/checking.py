@@ -84,6 +84,8 @@ def check_grads(
 
     Where the two sides of a point have different slopes the entry is called a kink and does not
     count as wrong, provided the analytic derivative lies between the slopes; a KinkWarning tells.
+    So is one where slopes do not add up, as at ties of three, provided the derivatives at points
+    near by are right and the analytic one lies among them.
     With ``strict`` kinks count as failures. Orders above one that is wrong are not looked at, since
     each is measured from the one below.
 

@@ -216,6 +216,70 @@ def test_derivative_outside_both_slopes_is_wrong(planted):
     assert not report_of(odd, np.array([0.0]), order=1).ok
 
 
+def _spectrum(x):
+    return tg.linalg.eigvalsh((x + x.T) / 2)
+
+
+@pytest.mark.parametrize(
+    "f, at",
+    [
+        (lambda x: tg.topk(x, 2)[0], [1.0, 1.0, 1.0]),
+        (lambda x: tg.sort(x)[0], [1.0, 1.0, 1.0, 2.0, 2.0]),
+        (tg.median, [1.0, 1.0, 1.0, 1.0, 1.0]),
+        (lambda x: tg.kthvalue(x * x, 2)[0], [0.5, 0.5, 0.5]),
+        (_spectrum, np.eye(3)),
+        (lambda x: _spectrum(x)[1], np.eye(3)),
+    ],
+)
+@pytest.mark.parametrize("order", [1, 2])
+def test_kinks_that_no_single_entry_shows(f, at, order):
+    """The second largest of three equal numbers does not change when one of them moves."""
+    report = tg.check_grads(f, tg.tensor(np.array(at)), order=order, report=True)
+    assert report.ok, str(report)
+    assert any("do not add up" in finding.note for finding in report.kinks)
+    assert not tg.check_grads(
+        f, tg.tensor(np.array(at)), order=1, strict=True, raise_exception=False
+    )
+
+
+def _rank(y):
+    return tg.argsort(tg.argsort(y, stable=True), stable=True)
+
+
+def _faulty(rule, forward=lambda x: np.sort(x)[..., -2]):
+    def f(x):
+        y = x.detach()
+        return tg.tensor(np.asarray(forward(y.numpy()))) + ((x - y) * rule(y)).sum()
+
+    return f
+
+
+def test_a_rule_of_ones_own_may_have_a_hidden_kink():
+    f = _faulty(lambda y: (_rank(y) == 1).double())
+    with pytest.warns(tg.KinkWarning, match="do not add up"):
+        assert tg.check_grads(f, tg.tensor([1.0, 1.0, 1.0]), order=1)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        lambda y: 2.0 * (_rank(y) == 1).double(),  # twice too large, everywhere
+        lambda y: (_rank(y) == 2).double(),  # of another entry, everywhere
+        lambda y: tg.ones_like(y) * tg.where(tg.amax(y) == tg.amin(y), 2.0, (_rank(y) == 1)),
+    ],
+)
+def test_a_wrong_rule_does_not_pass_for_a_hidden_kink(rule):
+    assert not tg.check_grads(
+        _faulty(rule), tg.tensor([1.0, 1.0, 1.0]), order=1, raise_exception=False
+    )
+
+
+def test_a_rule_that_is_wrong_at_one_smooth_point_is_no_hidden_kink():
+    f = _faulty(lambda y: tg.where(y == 0.0, 0.5, tg.cos(y)), lambda x: np.sin(x).sum())
+    assert tg.check_grads(f, tg.tensor([0.1, 0.3]), order=1)
+    assert not tg.check_grads(f, tg.tensor([0.0, 0.3]), order=1, raise_exception=False)
+
+
 def test_no_kink_beside_one():
     """Steps that reach across a kink do not count once smaller ones do not."""
     x = np.array([1e-3, -1e-3, 5e-3])
