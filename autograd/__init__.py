@@ -37,6 +37,7 @@ from .functions.sorting import *
 from .functions.specials import *
 from .functions.statistics import *
 from .functions.windows import *
+from .gradients import grad
 from .modes import (
     detect_anomaly,
     enable_grad,
@@ -49,7 +50,6 @@ from .modes import (
 from .ops.engine import check, stop_gradient
 from .protocols import from_dlpack
 from .registry import REGISTRY, Primitive, Sample
-from .reverse import grad
 from .sampling import *
 from .saving import load, save
 from .tensors import Tensor, tensor

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from . import functional
 from .checking import gradcheck, gradgradcheck
+from .gradients import backward_from as backward
+from .gradients import grad
 from .modes import (
     detect_anomaly,
     enable_grad,
@@ -17,8 +19,6 @@ from .modes import (
     set_detect_anomaly,
     set_grad_enabled,
 )
-from .reverse import backward_from as backward
-from .reverse import grad
 
 __all__ = [
     "backward",

@@ -171,7 +171,7 @@ def _check_absent(name: str, checker: Checker) -> None:
 
 def _check_dtypes(name: str, problem: Problem) -> None:
     """Unpromoted: results of the widest input dtype, gradients of each input's own."""
-    from .reverse import grad
+    from .gradients import grad
 
     leaves = [
         make(settle(np.array(v, d)), None).requires_grad_()
@@ -198,7 +198,7 @@ def _check_batched(name: str, checker: Checker, backward: bool, forward: bool) -
     """vmap over the VJP and the JVP gives what a loop gives."""
     from .forward import push_forward
     from .func import vmap
-    from .reverse import grad
+    from .gradients import grad
 
     problem = checker.problem
     leaves = problem.leaves()
@@ -259,7 +259,7 @@ def gradgradcheck(
     >>> tg.gradgradcheck(lambda x: tg.tanh(x) * x, x)
     True
     """
-    from .reverse import grad
+    from .gradients import grad
 
     problem = problem_of(func, inputs, needs_flag=True)
     count = len(problem.values)

@@ -9,9 +9,9 @@ import numpy as np
 from numpy import ndarray
 
 from .forward import push_forward
+from .gradients import grad
 from .modes import enable_grad, no_grad
 from .records import CHECKPOINT, FIRST, LEAF, NUMBER, OP, OUTPUT, PICK, new_leaf_record
-from .reverse import grad
 from .tensors import Tensor, make
 from .values import dtype_of, float64, settle
 

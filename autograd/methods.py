@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import creation, inplace, protocols, reverse, sampling
+from . import creation, gradients, inplace, protocols, sampling
 from .functions import (
     arithmetic,
     comparing,
@@ -49,7 +49,7 @@ def attach() -> None:
         for name, function in module.METHODS.items():
             setattr(Tensor, name, function)
     inplace.describe()
-    for function in (reverse.backward, reverse.register_post_accumulate_grad_hook):
+    for function in (gradients.backward, gradients.register_post_accumulate_grad_hook):
         setattr(Tensor, function.__name__, function)
 
 

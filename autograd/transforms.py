@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .forward import push_forward
+from .gradients import own
 from .ops.shaping import cast
-from .reverse import _own, walk
+from .reverse import walk
 from .scopes import Scope, recording
 from .tensors import Tensor, make, tensor
 from .trees import flatten, show, unflatten
@@ -104,7 +105,7 @@ def pull_back(
     found = []
     for x in inputs:
         at = arrived.get(x._record[0])  # type: ignore[index]
-        found.append(zeros_for(x) if at is None else _own(at[1], seen))
+        found.append(zeros_for(x) if at is None else own(at[1], seen))
     return found
 
 
@@ -332,7 +333,7 @@ def _linearize(
         return unflatten(
             built,
             [
-                zeros_for(y) if t is None else _own(t, seen)
+                zeros_for(y) if t is None else own(t, seen)
                 for y, t in zip(outs, found, strict=True)
             ],
         )
