@@ -332,10 +332,7 @@ def _linearize(
         seen: set[int] = {id(t._value) for t in given}
         return unflatten(
             built,
-            [
-                zeros_for(y) if t is None else own(t, seen)
-                for y, t in zip(outs, found, strict=True)
-            ],
+            [zeros_for(y) if t is None else own(t, seen) for y, t in zip(outs, found, strict=True)],
         )
 
     return scope.close(out), push, scope.close(aux)
