@@ -120,8 +120,9 @@ def walk(
 def _walk(
     roots: Sequence[tuple[list[Any], Any]], graph: bool, retain: bool, wanted: dict[int, Any] | None
 ) -> dict[int, tuple[list[Any], Any]]:
-    arrived: dict[int, tuple[list[Any], Any]] = {}
-    pending: dict[int, tuple[list[Any], Any]] = {}
+    # number -> [record, cotangent]: what came to leaves, and what waits for its turn
+    arrived: dict[int, Any] = {}
+    pending: dict[int, Any] = {}
     allowed = None if wanted is None else _paths_to(roots, wanted)
 
     def send(record: list[Any], cotangent: Any) -> None:
@@ -132,7 +133,7 @@ def _walk(
         known = where.get(number)
         if known is not None:
             cotangent = known[1] + cotangent
-        where[number] = (record, cotangent)
+        where[number] = [record, cotangent]
 
     for record, cotangent in roots:
         send(record, cotangent)
@@ -142,31 +143,34 @@ def _walk(
     special = modes.current()
     checked = special is not None and special.anomaly and special.check_nan
     fast = not graph and not checked and wanted is None
-    while waiting:
-        item = take(number, None)
-        if item is None:
-            # Numbers are dense in most graphs; across a long gap, jump.
-            number -= 1
-            patience -= 1
-            if patience < 0:
-                number = max(waiting)
-                patience = 64 + len(waiting)
-            continue
-        record, g = item
+    held: Any = None  # a record that is next anyway need not wait in the dictionary
+    held_g: Any = None
+    while True:
+        if held is not None:
+            record, g, held = held, held_g, None
+        elif waiting:
+            item = take(number, None)
+            if item is None:
+                # Numbers are dense in most graphs; across a long gap, jump.
+                number -= 1
+                patience -= 1
+                if patience < 0:
+                    number = max(waiting)
+                    patience = 64 + len(waiting)
+                continue
+            record, g = item
+        else:
+            break
         number -= 1
         size, kind = len(record), type(g)
-        if (
-            fast
-            and (kind is float or kind is _float32)
-            and size <= 9
-            and record[3] is None
-            and record[4] is None
-        ):
+        if fast and (kind is float or kind is _float32) and (size == 9 or size == 7):
             # Float scalars, one or two operands, nothing special: all of a scalar graph, so
             # unrolled. (A fast path only: the general one below does the same and more.)
             try:
                 if size == 9:
-                    _, op, y, _, _, a, ra, b, rb = record
+                    _, op, y, params, note, a, ra, b, rb = record
+                    if params is not None or note is not None:
+                        raise ArithmeticError
                     left, right = op.rules
                     if ra is not None:
                         ca = g if left is None else left(g, y, a, b)
@@ -178,11 +182,20 @@ def _walk(
                             raise ArithmeticError
                         n = rb[0]
                         if rb[1] is LEAF:
-                            leaves[n] = (rb, leaves[n][1] + cb if n in leaves else cb)
+                            if n in leaves:
+                                leaves[n][1] = leaves[n][1] + cb
+                            else:
+                                leaves[n] = [rb, cb]
+                        elif n in waiting:
+                            waiting[n][1] = waiting[n][1] + cb
+                        elif n == number and rb is not ra:
+                            held, held_g = rb, cb
                         else:
-                            waiting[n] = (rb, waiting[n][1] + cb if n in waiting else cb)
+                            waiting[n] = [rb, cb]
                 else:
-                    _, op, y, _, _, a, ra = record
+                    _, op, y, params, note, a, ra = record
+                    if params is not None or note is not None:
+                        raise ArithmeticError
                     (left,) = op.rules
                     ca = g if left is None else left(g, y, a)
                     if type(ca) is not kind or type(a) is not kind:
@@ -190,9 +203,16 @@ def _walk(
                 if ra is not None:
                     n = ra[0]
                     if ra[1] is LEAF:
-                        leaves[n] = (ra, leaves[n][1] + ca if n in leaves else ca)
+                        if n in leaves:
+                            leaves[n][1] = leaves[n][1] + ca
+                        else:
+                            leaves[n] = [ra, ca]
+                    elif n in waiting:
+                        waiting[n][1] = waiting[n][1] + ca
+                    elif n == number:
+                        held, held_g = ra, ca
                     else:
-                        waiting[n] = (ra, waiting[n][1] + ca if n in waiting else ca)
+                        waiting[n] = [ra, ca]
                 if not retain:
                     record[4] = SPENT
                 continue
