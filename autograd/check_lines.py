@@ -3,6 +3,7 @@ computing the derivative along one."""
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,20 +30,20 @@ class Probe:
         return [x if v is None else x + t * v for x, v in zip(self.values, self.direction)]
 
 
-class Way:
+class Way(abc.ABC):
     """One way of computing the analytic slopes: which measured rows, and how."""
 
     def __init__(self, label: str, rows: ndarray) -> None:
         self.label, self.rows = label, rows
 
+    @abc.abstractmethod
     def along(self, probe: Probe) -> ndarray:
         """The slopes along a probe."""
-        raise NotImplementedError
 
     def infinite(self, probe: Probe) -> ndarray:
         """Which rows belong to a slope that is infinite elsewhere: a tangent or cotangent of zero
         then gives 0 · inf, NaN by the chain rule, which says nothing about the rule."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} does not tell infinite slopes")
 
 
 class Pushed(Way):

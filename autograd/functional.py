@@ -32,7 +32,7 @@ def _off(tree: Any, keep: bool = False) -> Any:
 
 def _refuse(strict: bool, name: str) -> None:
     if strict:
-        raise NotImplementedError(
+        raise ValueError(
             f"{name}: strict=True is not supported; tg.grad raises for inputs that are not used"
         )
 

@@ -183,7 +183,8 @@ def _walk(
                         n = rb[0]
                         if rb[1] is LEAF:
                             if n in leaves:
-                                leaves[n][1] = leaves[n][1] + cb
+                                cell = leaves[n]
+                                cell[1] = cell[1] + cb
                             else:
                                 leaves[n] = [rb, cb]
                         elif n in waiting:
@@ -204,7 +205,8 @@ def _walk(
                     n = ra[0]
                     if ra[1] is LEAF:
                         if n in leaves:
-                            leaves[n][1] = leaves[n][1] + ca
+                            cell = leaves[n]
+                            cell[1] = cell[1] + ca
                         else:
                             leaves[n] = [ra, ca]
                     elif n in waiting:

@@ -97,15 +97,25 @@ def network(leaf: Callable[[float], Any], samples: int = 100) -> Any:
     return total
 
 
-def bench_network(library: str) -> float:
-    """Seconds to build that loss and differentiate it."""
+def chain(leaf: Callable[[float], Any], operations: int = 65_000) -> Any:
+    """y ← y·a + b again and again, with a hundred leaves."""
+    draw = random.Random(0)
+    leaves = [leaf(draw.uniform(0, 0.01)) for _ in range(100)]
+    y = leaves[0]
+    for i in range(operations // 2):
+        y = y * leaves[i % 100] + leaves[i * 7 % 100]
+    return y
+
+
+def bench_graph(library: str, graph: Callable[[Callable[[float], Any]], Any]) -> float:
+    """Seconds to build a scalar graph, differentiate it and let it go."""
     leaf = {
         "tapegrad": lambda v: tg.tensor(v, dtype="float64", requires_grad=True),
         "torch": lambda v: torch.tensor(v, dtype=torch.float64, requires_grad=True),
         "micrograd": lambda v: micrograd.Value(v),
     }[library]
     began = time.perf_counter()
-    network(leaf).backward()
+    graph(leaf).backward()
     return time.perf_counter() - began
 
 
@@ -182,9 +192,12 @@ def run(rounds: int, calls: int) -> dict[str, Any]:
                 lambda name, d=dtype, b=backward: bench_add(name, d, b, calls), with_torch, rounds
             )
     everyone = [*with_torch, *(["micrograd"] if micrograd else [])]
-    results[f"scalar MLP, {nodes_of_network():,} operations"] = compare(
-        bench_network, everyone, max(3, rounds // 3)
-    )
+    graphs = {f"scalar MLP, {nodes_of_network():,} operations": network}
+    graphs["scalar chain, 65,000 operations"] = chain
+    for label, graph in graphs.items():
+        results[label] = compare(
+            lambda name, g=graph: bench_graph(name, g), everyone, max(3, rounds // 3)
+        )
     return results
 
 
