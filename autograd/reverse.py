@@ -176,7 +176,12 @@ def _walk(
                         ca = g if left is None else left(g, y, a, b)
                         if type(ca) is not kind or type(a) is not kind:
                             raise ArithmeticError
-                    if rb is not None:
+                    elif type(a) is ndarray:
+                        raise ArithmeticError  # a rule may read it: was it overwritten?
+                    if rb is None:
+                        if type(b) is ndarray:
+                            raise ArithmeticError
+                    else:
                         cb = g if right is None else right(g, y, a, b)
                         if type(cb) is not kind or type(b) is not kind:
                             raise ArithmeticError

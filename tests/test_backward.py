@@ -483,3 +483,28 @@ def test_joining_very_many_takes_time_in_proportion(join):
     y.backward()
     assert time.perf_counter() - start < 3  # a walk over all operands for each took 5 to 17 s
     assert x.grad.tolist() == [count * (count - 1) / 2]
+
+
+def test_an_array_beside_a_tracked_scalar_is_guarded_too():
+    """The short walk for scalars must see that a rule reads an array that was overwritten."""
+    scaled = tg.primitive(
+        "scaled_by_sum_of_an_array",
+        lambda a, b: a * np.sum(b),
+        vjp=[lambda g, _y, _a, b: g * tg.sum(b), lambda g, _y, a, b: g * a * tg.ones_like(b)],
+        samples=[(0.5, [1.0, 2.0])],
+    )
+    try:
+        for swap in (False, True):
+            a = tg.tensor(2.0, dtype="float64", requires_grad=True)
+            b = tg.tensor([1.0, 2.0], dtype="float64")
+            y = scaled(a, b)
+            if not swap:
+                y.backward()
+                assert a.grad.item() == 3.0
+                continue
+            b.mul_(10.0)
+            with pytest.raises(RuntimeError, match="changed in place"):
+                y.backward()
+            assert a.grad is None
+    finally:
+        del tg.REGISTRY["scaled_by_sum_of_an_array"]
