@@ -7,9 +7,90 @@ tensor(5.)
 
 from __future__ import annotations
 
-from . import classification, reducing, regression
+from . import (
+    adversarial,
+    angular,
+    base,
+    boxes,
+    classification,
+    combining,
+    contrastive,
+    ctc,
+    divergences,
+    ensembles,
+    fairness,
+    focal,
+    keras_named,
+    likelihoods,
+    margins,
+    naming,
+    overlaps,
+    penalties,
+    reducing,
+    regression,
+    relative,
+    rewards,
+    sequences,
+    suggesting,
+    triplets,
+    variational,
+)
+from .adversarial import *
+from .angular import *
+from .base import *
+from .boxes import *
 from .classification import *
+from .combining import *
+from .contrastive import *
+from .ctc import *
+from .divergences import *
+from .ensembles import *
+from .fairness import *
+from .families import LOSSES
+from .focal import *
+from .keras_named import *
+from .likelihoods import *
+from .margins import *
+from .naming import *
+from .overlaps import *
+from .penalties import *
 from .reducing import *
 from .regression import *
+from .relative import *
+from .rewards import *
+from .sequences import *
+from .suggesting import *
+from .table import Row
+from .triplets import *
+from .variational import *
 
-__all__ = [*reducing.__all__, *regression.__all__, *classification.__all__]
+__all__ = [
+    "LOSSES",
+    "Row",
+    *base.__all__,
+    *reducing.__all__,
+    *naming.__all__,
+    *suggesting.__all__,
+    *regression.__all__,
+    *relative.__all__,
+    *likelihoods.__all__,
+    *classification.__all__,
+    *keras_named.__all__,
+    *divergences.__all__,
+    *focal.__all__,
+    *margins.__all__,
+    *contrastive.__all__,
+    *triplets.__all__,
+    *angular.__all__,
+    *overlaps.__all__,
+    *boxes.__all__,
+    *adversarial.__all__,
+    *variational.__all__,
+    *sequences.__all__,
+    *ctc.__all__,
+    *rewards.__all__,
+    *combining.__all__,
+    *penalties.__all__,
+    *fairness.__all__,
+    *ensembles.__all__,
+]

@@ -6,17 +6,42 @@ from typing import Any
 
 from tapegrad import (
     Tensor,
-    check,
+    as_tensor,
     gather,
     log_clamped,
     log_softmax,
-    logical_and,
-    logical_or,
+    rand,
+    randint,
+    randn,
+    softmax,
     softplus,
     where,
 )
 
-from .reducing import Loss, is_number_zero, not_empty, reduce, same_shape, tensors
+from .base import Loss
+from .checks import (
+    inside,
+    is_number_zero,
+    labels,
+    matching,
+    not_empty,
+    rows_add_up,
+    same_shape,
+    tensors,
+)
+from .kinds import (
+    BINARY,
+    DISTRIBUTION,
+    LABELS,
+    LOG_DISTRIBUTION,
+    LOGITS,
+    PER_CLASS,
+    POSITIVE,
+    PROBABILITY,
+    Kind,
+)
+from .reducing import reduce
+from .table import Row
 
 __all__ = [
     "BCELoss",
@@ -41,62 +66,79 @@ def cross_entropy(
     """Cross-entropy of logits: -Σ_c q_c log softmax(input)_c.
 
     ``input``: logits of shape (C,), (N, C) or (N, C, d1, ...). ``target``: class indices without
-    the class dimension (integers), or probabilities of the shape of ``input``. ``weight``: one
-    per class, (C,). ``ignore_index``: a target index that contributes nothing.
-    ``label_smoothing``: the share of a uniform distribution mixed into q; may be a Tensor. With
-    class indices the mean is over the weights of the targets, as torch's; all targets ignored
-    give NaN, as torch's.
+    the class dimension (integers), or probabilities of the shape of ``input`` (one-hot rows give
+    what the indices give). ``weight``: one per class, (C,). ``ignore_index``: a target index that
+    contributes nothing. ``label_smoothing``: the share of a uniform distribution mixed into q; may
+    be a Tensor. With class indices the mean is over the weights of the targets, as torch's; if all
+    are ignored that is 0/0, NaN, as torch's.
 
-    Raises ValueError for shapes that do not fit, an empty batch, or a label out of range.
+    Raises ValueError for shapes that do not fit, an empty batch, a label out of range or rows of
+    probabilities that do not add up to 1; TypeError for targets that are neither.
+
+    Class 1 with probability 0.8 costs -ln 0.8:
 
     >>> import tapegrad as tg
     >>> logits = tg.log(tg.tensor([[0.1, 0.8, 0.1]]))
     >>> round(tg.losses.cross_entropy(logits, tg.tensor([1])).item(), 6)
     0.223144
+    >>> round(tg.losses.cross_entropy(logits, tg.tensor([[0.0, 1.0, 0.0]])).item(), 6)
+    0.223144
 
-    Source: Good (1952); smoothing: Szegedy et al. (2016).
+    Source: Good (1952), Rational decisions; smoothing: Szegedy et al. (2016), Rethinking the
+    Inception architecture.
     """
-    input, target = tensors(input, target, "cross_entropy")
-    not_empty(input, "cross_entropy")
+    input, target = tensors("cross_entropy", input=input, target=target)
+    not_empty("cross_entropy", "input", input)
     dim = 1 if input.ndim > 1 else 0
     classes = input.shape[dim]
     log_p = log_softmax(input, dim=dim)
-    across = [1] * input.ndim
-    across[dim] = classes
-    per_class = 1.0 if weight is None else weight.reshape(across)
-    if target.is_floating_point():
-        same_shape(input, target, "cross_entropy with probability targets")
-        q = target * (1.0 - label_smoothing) + label_smoothing / classes
-        loss = -(q * log_p * per_class).sum(dim=dim)
-        return reduce(loss, reduction)
-    index, ignored = _class_indices(input, target, dim, ignore_index, "cross_entropy")
-    weighted = log_p if weight is None else log_p * per_class
+    by_class = _by_class("cross_entropy", weight, input, dim)
+    weighted = log_p if by_class is None else log_p * by_class
+    smooth = not is_number_zero(label_smoothing)
+    if smooth:
+        inside("cross_entropy", "label_smoothing", as_tensor(label_smoothing), 0.0, 1.0)
+    if target.is_floating_point() and target.ndim == input.ndim:
+        same_shape("cross_entropy with probabilities", "input", input, "target", target)
+        rows_add_up("cross_entropy", "target", target, dim)
+        q = target * (1.0 - label_smoothing) + label_smoothing / classes if smooth else target
+        return reduce(-(q * weighted).sum(dim=dim), reduction)
+    index, kept = _class_indices("cross_entropy", input, target, dim, ignore_index)
     loss = -gather(weighted, dim, index).squeeze(dim)
-    if not is_number_zero(label_smoothing):
-        smooth = -weighted.sum(dim=dim) / classes
-        loss = loss * (1.0 - label_smoothing) + smooth * label_smoothing
-    share = ~ignored if weight is None else where(ignored, 0.0, weight[index.squeeze(dim)])
-    return reduce(where(ignored, 0.0, loss), reduction, total=share.sum())
+    if smooth:
+        uniform = -weighted.sum(dim=dim) / classes
+        loss = loss * (1.0 - label_smoothing) + uniform * label_smoothing
+    total = None if weight is None else where(kept, weight[index.squeeze(dim)], 0.0).sum()
+    return reduce(loss, reduction, total=total, mask=kept)
+
+
+def _by_class(what: str, weight: Any, input: Tensor, dim: int) -> Tensor | None:
+    """Class weights in the shape that broadcasts to the input."""
+    if weight is None:
+        return None
+    weight = as_tensor(weight)
+    classes = input.shape[dim]
+    if weight.shape != (classes,):
+        raise ValueError(
+            f"{what}: weight must hold one number for each of the {classes} classes, shape "
+            f"({classes},), not {weight.shape}"
+        )
+    return weight.reshape((classes,) + (1,) * (input.ndim - dim - 1))
 
 
 def _class_indices(
-    input: Tensor, target: Tensor, dim: int, ignore_index: int, what: str
+    what: str, input: Tensor, target: Tensor, dim: int, ignore_index: int
 ) -> tuple[Tensor, Tensor]:
-    """Checked class indices with the class dimension put back, and where to ignore them."""
+    """Checked class indices with the class dimension put back, and which of them count."""
     expected = (*input.shape[:dim], *input.shape[dim + 1 :])
     if target.shape != expected:
         raise ValueError(
-            f"{what}: logits of shape {input.shape} take class indices of shape {expected} "
-            f"(or probabilities of shape {input.shape}), not {target.shape}"
+            f"{what}: an input of shape {input.shape} takes class indices of shape {expected}"
+            f"{f' (or probabilities of shape {input.shape})' if what == 'cross_entropy' else ''}"
+            f", not {target.shape}"
         )
-    classes = input.shape[dim]
-    ignored = target == ignore_index
-    check(
-        logical_or(ignored, logical_and(target >= 0, target < classes)),
-        f"{what}: a label is outside 0 … {classes - 1} and not ignore_index={ignore_index}",
-    )
-    index = where(ignored, 0, target).unsqueeze(dim)
-    return index, ignored
+    labels(what, "target", target, input.shape[dim], ignore_index)
+    kept = target != ignore_index
+    return where(kept, target, 0).unsqueeze(dim), kept
 
 
 def nll_loss(
@@ -108,23 +150,24 @@ def nll_loss(
 ) -> Tensor:
     """Negative log-likelihood: -input[n, target[n]], ``input`` being log-probabilities.
 
-    Shapes and settings as in :func:`cross_entropy` with class indices.
+    Shapes, settings and errors as in :func:`cross_entropy` with class indices.
 
     >>> import tapegrad as tg
     >>> log_p = tg.log(tg.tensor([[0.25, 0.75]]))
     >>> round(tg.losses.nll_loss(log_p, tg.tensor([1])).item(), 4)
     0.2877
+
+    Source: Fisher (1922), On the mathematical foundations of theoretical statistics.
     """
-    input, target = tensors(input, target, "nll_loss")
-    not_empty(input, "nll_loss")
+    input, target = tensors("nll_loss", input=input, target=target)
+    not_empty("nll_loss", "input", input)
     dim = 1 if input.ndim > 1 else 0
-    index, ignored = _class_indices(input, target, dim, ignore_index, "nll_loss")
-    loss = -gather(input, dim, index).squeeze(dim)
-    share = ~ignored
-    if weight is not None:
-        share = where(ignored, 0.0, weight[index.squeeze(dim)])
-        loss = loss * share
-    return reduce(where(ignored, 0.0, loss), reduction, total=share.sum())
+    by_class = _by_class("nll_loss", weight, input, dim)
+    index, kept = _class_indices("nll_loss", input, target, dim, ignore_index)
+    weighted = input if by_class is None else input * by_class
+    loss = -gather(weighted, dim, index).squeeze(dim)
+    total = None if weight is None else where(kept, weight[index.squeeze(dim)], 0.0).sum()
+    return reduce(loss, reduction, total=total, mask=kept)
 
 
 def binary_cross_entropy(
@@ -132,10 +175,14 @@ def binary_cross_entropy(
 ) -> Tensor:
     """Binary cross-entropy of probabilities: -[t·log p + (1-t)·log(1-p)].
 
-    ``input``: probabilities in [0, 1]; ``target``: of the same shape, in [0, 1]. Logarithms are
-    clamped at -100 as torch's, so p=0 with t=1 costs 100. ValueError when the shapes differ or a
-    probability is outside [0, 1]. From a network's logits use
-    :func:`binary_cross_entropy_with_logits`, which is exact everywhere.
+    ``input``: probabilities p in [0, 1]; ``target``: t of the same shape, in [0, 1]; ``weight``:
+    factors that broadcast to them. Logarithms are clamped at -100 as torch's, so p=0 with t=1 costs
+    100. From a network's logits use :func:`binary_cross_entropy_with_logits`, which is exact
+    everywhere.
+
+    Raises ValueError when the shapes differ, the batch is empty or a number is outside [0, 1].
+
+    It is large where p is far from t, for t=1 as p → 0 and for t=0 as p → 1:
 
     >>> import tapegrad as tg
     >>> loss = tg.losses.binary_cross_entropy
@@ -143,14 +190,13 @@ def binary_cross_entropy(
     0.105361
     >>> round(loss(tg.tensor([0.1]), tg.tensor([1.0])).item(), 5)
     2.30259
+
+    Source: Good (1952), Rational decisions.
     """
-    input, target = tensors(input, target, "binary_cross_entropy")
-    same_shape(input, target, "binary_cross_entropy")
-    check(
-        logical_and(input >= 0, input <= 1),
-        "binary_cross_entropy: input must be probabilities in [0, 1]; for logits use "
-        "binary_cross_entropy_with_logits",
-    )
+    input, target = matching("binary_cross_entropy", input=input, target=target)
+    hint = "for logits use binary_cross_entropy_with_logits"
+    inside("binary_cross_entropy", "input", input, 0.0, 1.0, hint)
+    inside("binary_cross_entropy", "target", target, 0.0, 1.0)
     loss = -(target * log_clamped(input) + (1.0 - target) * log_clamped(1.0 - input))
     return reduce(loss, reduction, weight)
 
@@ -164,18 +210,26 @@ def binary_cross_entropy_with_logits(
 ) -> Tensor:
     """Binary cross-entropy of logits: softplus(z) - z·t, finite and exact for any logit.
 
-    ``input``: logits z; ``target``: of the same shape, in [0, 1]; ``pos_weight`` multiplies the
-    positive term: pos_weight·t·softplus(-z) + (1-t)·softplus(z).
+    ``input``: logits z; ``target``: t of the same shape, in [0, 1]; ``weight``: factors that
+    broadcast to them; ``pos_weight`` multiplies the positive term, one number or one for each
+    column: pos_weight·t·softplus(-z) + (1-t)·softplus(z).
+
+    Raises ValueError when the shapes differ, the batch is empty or a target is outside [0, 1].
 
     >>> import tapegrad as tg
     >>> z = tg.tensor([1000.0, -1000.0])
     >>> tg.losses.binary_cross_entropy_with_logits(z, tg.tensor([1.0, 1.0]), reduction="none")
     tensor([   0., 1000.])
+
+    Source: Good (1952), Rational decisions.
     """
-    input, target = tensors(input, target, "binary_cross_entropy_with_logits")
-    same_shape(input, target, "binary_cross_entropy_with_logits")
-    positive = 1.0 if pos_weight is None else pos_weight
-    loss = positive * target * softplus(-input) + (1.0 - target) * softplus(input)
+    what = "binary_cross_entropy_with_logits"
+    input, target = matching(what, input=input, target=target)
+    inside(what, "target", target, 0.0, 1.0)
+    if pos_weight is None:
+        loss = softplus(input) - input * target
+    else:
+        loss = pos_weight * target * softplus(-input) + (1.0 - target) * softplus(input)
     return reduce(loss, reduction, weight)
 
 
@@ -189,20 +243,6 @@ class CrossEntropyLoss(Loss):
 
     function = staticmethod(cross_entropy)
 
-    def __init__(
-        self,
-        weight: Any = None,
-        ignore_index: int = -100,
-        reduction: str = "mean",
-        label_smoothing: Any = 0.0,
-    ) -> None:
-        super().__init__(
-            weight=weight,
-            ignore_index=ignore_index,
-            reduction=reduction,
-            label_smoothing=label_smoothing,
-        )
-
 
 class NLLLoss(Loss):
     """:func:`nll_loss` with its settings: log-probabilities in.
@@ -213,11 +253,6 @@ class NLLLoss(Loss):
     """
 
     function = staticmethod(nll_loss)
-
-    def __init__(
-        self, weight: Any = None, ignore_index: int = -100, reduction: str = "mean"
-    ) -> None:
-        super().__init__(weight=weight, ignore_index=ignore_index, reduction=reduction)
 
 
 class BCELoss(Loss):
@@ -230,9 +265,6 @@ class BCELoss(Loss):
 
     function = staticmethod(binary_cross_entropy)
 
-    def __init__(self, weight: Any = None, reduction: str = "mean") -> None:
-        super().__init__(weight=weight, reduction=reduction)
-
 
 class BCEWithLogitsLoss(Loss):
     """:func:`binary_cross_entropy_with_logits` with its settings: logits in.
@@ -244,5 +276,84 @@ class BCEWithLogitsLoss(Loss):
 
     function = staticmethod(binary_cross_entropy_with_logits)
 
-    def __init__(self, weight: Any = None, reduction: str = "mean", pos_weight: Any = None) -> None:
-        super().__init__(weight=weight, reduction=reduction, pos_weight=pos_weight)
+
+#: Images of classes: logits and labels of shape (rows, columns, 2, 2).
+MAPS = Kind(lambda n, c, g: randn(n, c, 2, 2, dtype="float64", generator=g))
+LABEL_MAPS = Kind(lambda n, c, g: randint(0, c, (n, 2, 2), generator=g), None)
+SOFT_MAPS = Kind(MAPS.draw, lambda x: softmax(x, dim=1))
+#: Labels of which some are to be ignored.
+SOME_LABELS = Kind(
+    lambda n, c, g: where(rand(n, generator=g) < 0.4, -100, LABELS.draw(n, c, g)), None
+)
+#: Targets between 0 and 1.
+TARGET = PROBABILITY
+
+ROWS = (
+    Row(
+        cross_entropy,
+        (LOGITS, LABELS),
+        CrossEntropyLoss,
+        names=("ce", "xent", "softmax_cross_entropy"),
+        settings=({"label_smoothing": 0.2}, {"weight": PER_CLASS, "label_smoothing": 0.1}),
+        peer="torch",
+    ),
+    Row(
+        cross_entropy,
+        (LOGITS, DISTRIBUTION),
+        settings=({"label_smoothing": 0.2}, {"weight": PER_CLASS}),
+        peer="torch",
+        case="probabilities",
+    ),
+    Row(
+        cross_entropy,
+        (LOGITS, SOME_LABELS),
+        settings=({"weight": PER_CLASS, "label_smoothing": 0.1}, {"reduction": "none"}),
+        peer="torch",
+        case="some ignored",
+    ),
+    Row(
+        cross_entropy,
+        (MAPS, LABEL_MAPS),
+        settings=({"weight": PER_CLASS},),
+        peer="torch",
+        case="maps of labels",
+    ),
+    Row(
+        cross_entropy,
+        (MAPS, SOFT_MAPS),
+        settings=({"weight": PER_CLASS},),
+        peer="torch",
+        case="maps of probabilities",
+    ),
+    Row(
+        nll_loss,
+        (LOG_DISTRIBUTION, LABELS),
+        NLLLoss,
+        names=("nll", "negative_log_likelihood"),
+        settings=({"weight": PER_CLASS}, {"ignore_index": 1}),
+        peer="torch",
+    ),
+    Row(
+        binary_cross_entropy,
+        (PROBABILITY, TARGET),
+        BCELoss,
+        names=("bce",),
+        settings=({"weight": POSITIVE},),
+        peer="torch",
+    ),
+    Row(
+        binary_cross_entropy_with_logits,
+        (LOGITS, TARGET),
+        BCEWithLogitsLoss,
+        names=("bce_with_logits", "sigmoid_cross_entropy"),
+        settings=({"pos_weight": PER_CLASS}, {"weight": POSITIVE}),
+        peer="torch",
+    ),
+    Row(
+        binary_cross_entropy_with_logits,
+        (LOGITS, BINARY),
+        settings=({"pos_weight": PER_CLASS},),
+        peer="torch",
+        case="hard targets",
+    ),
+)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from tapegrad import Tensor, abs, clip
+from tapegrad import Tensor, abs, broadcast_to, clip
 
-from .reducing import Loss, reduce, same_shape, tensors
+from .base import Loss
+from .checks import matching, positive
+from .kinds import POSITIVE, REAL
+from .reducing import reduce
+from .table import Row
 
 __all__ = [
     "HuberLoss",
@@ -21,8 +25,12 @@ __all__ = [
 def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean", weight: Any = None) -> Tensor:
     """Mean squared error: mean of (input - target)².
 
-    ``input``, ``target``: the same shape; ``weight``: of that shape, or broadcasting to it.
-    ValueError when the shapes differ or the batch is empty.
+    ``input``, ``target``: the same shape; ``weight``: of that shape, or broadcasting to it; the
+    mean is then divided by the sum of the weights, as torch's. ``reduction``: "mean", "sum",
+    "none" or "batchmean".
+
+    Raises ValueError when the shapes differ or the batch is empty, TypeError for a list or
+    integers.
 
     >>> import tapegrad as tg
     >>> tg.losses.mse_loss(tg.tensor([1.0, 3.0]), tg.tensor([0.0, 0.0]))
@@ -30,16 +38,15 @@ def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean", weight: Any
 
     Source: Legendre (1805), least squares.
     """
-    input, target = tensors(input, target, "mse_loss")
-    same_shape(input, target, "mse_loss")
+    input, target = matching("mse_loss", input=input, target=target)
     error = input - target
-    return reduce(error * error, reduction, weight)
+    return reduce(error * error, reduction, weight, total=_sum_of(weight, input))
 
 
 def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean", weight: Any = None) -> Tensor:
     """Mean absolute error: mean of |input - target|; its derivative at 0 is 0.
 
-    ``input``, ``target``: the same shape. ValueError when the shapes differ.
+    ``input``, ``target``, ``weight``, ``reduction`` and errors as in :func:`mse_loss`.
 
     >>> import tapegrad as tg
     >>> tg.losses.l1_loss(tg.tensor([1.0, -3.0]), tg.tensor([0.0, 0.0]))
@@ -47,9 +54,8 @@ def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean", weight: Any 
 
     Source: Boscovich (1757), least absolute deviations.
     """
-    input, target = tensors(input, target, "l1_loss")
-    same_shape(input, target, "l1_loss")
-    return reduce(abs(input - target), reduction, weight)
+    input, target = matching("l1_loss", input=input, target=target)
+    return reduce(abs(input - target), reduction, weight, total=_sum_of(weight, input))
 
 
 def huber_loss(
@@ -58,7 +64,9 @@ def huber_loss(
     """Huber loss: e²/2 where |e| ≤ delta, delta·(|e| - delta/2) beyond, e = input - target.
 
     ``input``, ``target``: the same shape; ``delta``: positive, may be a Tensor and has a
-    gradient. ValueError when the shapes differ.
+    gradient; ``weight``: factors, broadcasting; the mean is over the elements, as torch's.
+
+    Raises ValueError when the shapes differ, the batch is empty or delta is not positive.
 
     >>> import tapegrad as tg
     >>> tg.losses.huber_loss(tg.tensor([0.5, 3.0]), tg.tensor([0.0, 0.0]), reduction="none")
@@ -66,11 +74,16 @@ def huber_loss(
 
     Source: Huber (1964), Robust estimation of a location parameter.
     """
-    input, target = tensors(input, target, "huber_loss")
-    same_shape(input, target, "huber_loss")
+    input, target = matching("huber_loss", input=input, target=target)
+    positive("huber_loss", "delta", delta)
     error = input - target
     near = clip(error, -delta, delta)
     return reduce(near * (error - 0.5 * near), reduction, weight)
+
+
+def _sum_of(weight: Any, input: Tensor) -> Tensor | None:
+    """What torch's weighted means divide by here: the sum of the weights."""
+    return None if weight is None else broadcast_to(weight, input.shape).sum()
 
 
 class MSELoss(Loss):
@@ -83,9 +96,6 @@ class MSELoss(Loss):
 
     function = staticmethod(mse_loss)
 
-    def __init__(self, reduction: str = "mean") -> None:
-        super().__init__(reduction=reduction)
-
 
 class L1Loss(Loss):
     """:func:`l1_loss` with its settings.
@@ -96,9 +106,6 @@ class L1Loss(Loss):
     """
 
     function = staticmethod(l1_loss)
-
-    def __init__(self, reduction: str = "mean") -> None:
-        super().__init__(reduction=reduction)
 
 
 class HuberLoss(Loss):
@@ -111,5 +118,30 @@ class HuberLoss(Loss):
 
     function = staticmethod(huber_loss)
 
-    def __init__(self, reduction: str = "mean", delta: Any = 1.0) -> None:
-        super().__init__(reduction=reduction, delta=delta)
+
+ROWS = (
+    Row(
+        mse_loss,
+        (REAL, REAL),
+        MSELoss,
+        names=("mse", "mean_squared_error", "l2"),
+        settings=({"weight": POSITIVE},),
+        peer="torch",
+    ),
+    Row(
+        l1_loss,
+        (REAL, REAL),
+        L1Loss,
+        names=("mae", "mean_absolute_error", "l1"),
+        settings=({"weight": POSITIVE},),
+        peer="torch",
+    ),
+    Row(
+        huber_loss,
+        (REAL, REAL),
+        HuberLoss,
+        names=("huber",),
+        settings=({"delta": 0.3}, {"weight": POSITIVE}),
+        peer="torch",
+    ),
+)

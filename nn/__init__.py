@@ -17,14 +17,10 @@ from .activations import *
 from .linear import *
 from .module import *
 
-# The loss classes appear here under their PyTorch names; tapegrad.losses lists them once.
+# The loss classes appear here under their PyTorch names; the table of losses lists them once.
 if _TYPE_CHECKING:
     from tapegrad.losses import *
-_LOSSES = {
-    name: found
-    for name in _losses.__all__
-    if isinstance(found := getattr(_losses, name), type) and found is not _losses.Loss
-}
+_LOSSES = {row.form.__name__: row.form for row in _losses.LOSSES if row.form}
 globals().update(_LOSSES)
 
 __all__ = [

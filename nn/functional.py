@@ -21,7 +21,7 @@ from tapegrad import losses as _losses
 from tapegrad.losses import *
 
 __all__ = [
-    *(name for name in _losses.__all__ if name.islower() and name != "reduce"),
+    *dict.fromkeys(row.function.__name__ for row in _losses.LOSSES),
     "fold",
     "linear",
     "log_softmax",

@@ -1,0 +1,154 @@
+"""What losses ask of their operands.
+
+Kinds and shapes are known without looking at values and raise at once. What depends on values
+(labels, probabilities) goes through the engine's recorded :func:`tapegrad.check`, so that a loss
+can be replayed on other values and still be checked.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tapegrad import Tensor, as_tensor, check, logical_and, logical_or
+
+#: How far the sum of a row of probabilities may be from 1.
+ROW_SUM_TOLERANCE = 1e-3
+
+
+def tensors(what: str, **operands: Any) -> list[Tensor]:
+    """The operands as Tensors: arrays are taken, lists are refused with a word on what to do.
+
+    The first operand must be floating point; so must others that are checked by themselves.
+    """
+    found = []
+    for name, value in operands.items():
+        if type(value) is not Tensor:
+            if not hasattr(value, "shape"):
+                raise TypeError(
+                    f"{what}: {name} must be a tensor or an array, not {type(value).__name__}: "
+                    "make it a tensor first, tg.tensor(...)"
+                )
+            value = as_tensor(value)
+        found.append(value)
+    floating(what, next(iter(operands)), found[0])
+    return found
+
+
+def floating(what: str, name: str, value: Tensor) -> None:
+    """Refuse an operand of integers or booleans, through which no gradient flows."""
+    if value.dtype.kind != "f":
+        raise TypeError(
+            f"{what}: {name} must be floating point, not {value.dtype}: {name}.float() makes it so"
+        )
+
+
+def matching(what: str, **operands: Any) -> list[Tensor]:
+    """The operands as Tensors of one shape that is not empty."""
+    found = tensors(what, **operands)
+    names = list(operands)
+    for name, value in zip(names[1:], found[1:]):
+        same_shape(what, names[0], found[0], name, value)
+    not_empty(what, names[0], found[0])
+    return found
+
+
+def same_shape(what: str, first: str, input: Tensor, second: str, target: Tensor) -> None:
+    """Refuse operands whose shapes differ: (N,) against (N, 1) would broadcast to (N, N)."""
+    if input.shape == target.shape:
+        return
+    hint = ""
+    if [n for n in input.shape if n != 1] == [n for n in target.shape if n != 1]:
+        hint = f" Use {second}.reshape{input.shape} to line them up."
+    raise ValueError(
+        f"{what}: {first} has shape {input.shape} but {second} has shape {target.shape}; "
+        f"a silent broadcast would compare every pair.{hint}"
+    )
+
+
+def not_empty(what: str, name: str, value: Tensor) -> None:
+    """Refuse an empty batch: its mean is 0/0."""
+    if 0 in value.shape:
+        raise ValueError(f"{what}: the batch is empty ({name} has shape {value.shape})")
+
+
+def dimensions(what: str, name: str, value: Tensor, shape: str, *counts: int) -> None:
+    """Refuse an operand with another number of dimensions; ``shape`` says which are meant."""
+    if value.ndim not in counts:
+        raise ValueError(f"{what}: {name} must have shape {shape}, not {value.shape}")
+
+
+def inside(what: str, name: str, value: Tensor, low: float, high: float, hint: str = "") -> None:
+    """Check that values lie in [low, high]; the first that does not is named."""
+    good = logical_and(value >= low, value <= high)
+
+    def message(good: Any, value: Any) -> str:
+        return (
+            f"{what}: {name} must be in [{low:g}, {high:g}], "
+            f"but {first_bad(good, value)}{'; ' + hint if hint else ''}"
+        )
+
+    check(good, message, good, value)
+
+
+def positive(what: str, name: str, value: Any) -> None:
+    """Check a setting that must be above 0, number or Tensor."""
+    if type(value) is float and value > 0.0:
+        return
+    check(as_tensor(value) > 0, f"{what}: {name} must be positive, not {{}}", value)
+
+
+def first_bad(good: Any, value: Any) -> str:
+    """Which entry is not good, for a message: its value and its place."""
+    if not getattr(value, "shape", ()):
+        return f"it is {value}"
+    at = tuple((~good).nonzero()[axis][0] for axis in range(good.ndim))
+    return f"{name_entry(at)} is {value[at]}"
+
+
+def name_entry(at: tuple[Any, ...]) -> str:
+    """A place in an array as one writes it: entry [2] or [0, 3]."""
+    return f"entry [{', '.join(str(i) for i in at)}]"
+
+
+def rows_add_up(what: str, name: str, value: Tensor, dim: int) -> None:
+    """Check that probabilities lie in [0, 1] and that those along ``dim`` add up to 1."""
+    inside(what, name, value, 0.0, 1.0, "these are no probabilities")
+    total = value.sum(dim=dim)
+    good = logical_and(total >= 1.0 - ROW_SUM_TOLERANCE, total <= 1.0 + ROW_SUM_TOLERANCE)
+
+    def message(good: Any, total: Any) -> str:
+        return (
+            f"{what}: the probabilities of {name} along dimension {dim} must add up to 1 "
+            f"(within {ROW_SUM_TOLERANCE:g}), but of their sums {first_bad(good, total)}"
+        )
+
+    check(good, message, good, total)
+
+
+def labels(
+    what: str, name: str, value: Tensor, classes: int, ignore_index: int | None = None
+) -> None:
+    """Check class indices: integers in 0 … classes - 1, or ``ignore_index``."""
+    if value.dtype.kind not in "iu":
+        raise TypeError(
+            f"{what}: {name} must be class indices (integers), not {value.dtype}: "
+            f"{name}.long() makes it so"
+        )
+    good = logical_and(value >= 0, value < classes)
+    if ignore_index is not None:
+        good = logical_or(good, value == ignore_index)
+
+    def message(good: Any, value: Any) -> str:
+        unless = "" if ignore_index is None else f" and not ignore_index={ignore_index}"
+        return (
+            f"{what}: a label is outside 0 … {classes - 1}{unless}: in {name} "
+            f"{first_bad(good, value)}"
+        )
+
+    check(good, message, good, value)
+
+
+def is_number_zero(setting: Any) -> bool:
+    """Whether a setting is the plain number 0, so that its term can be left out. A Tensor is not:
+    its gradient at 0 is wanted."""
+    return type(setting) in (int, float) and setting == 0

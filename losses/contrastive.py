@@ -1,0 +1,9 @@
+"""Losses on pairs and batches of embeddings."""
+
+from __future__ import annotations
+
+from .table import Row
+
+__all__: list[str] = []
+
+ROWS: tuple[Row, ...] = ()

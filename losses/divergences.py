@@ -1,0 +1,9 @@
+"""Divergences between distributions."""
+
+from __future__ import annotations
+
+from .table import Row
+
+__all__: list[str] = []
+
+ROWS: tuple[Row, ...] = ()

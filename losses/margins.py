@@ -1,0 +1,9 @@
+"""Losses that ask for a margin."""
+
+from __future__ import annotations
+
+from .table import Row
+
+__all__: list[str] = []
+
+ROWS: tuple[Row, ...] = ()

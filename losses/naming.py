@@ -1,0 +1,5 @@
+"""Losses by name."""
+
+from __future__ import annotations
+
+__all__: list[str] = []
