@@ -24,6 +24,7 @@ from .families import primitive
 from .functions.arithmetic import *
 from .functions.comparing import *
 from .functions.converting import *
+from .functions.distances import *
 from .functions.indexing import *
 from .functions.joining import *
 from .functions.matrices import *

@@ -172,7 +172,15 @@ def _promote(
     else:
         if shared is not None and (shared.kind in "fc" or not (op.floating or True in weak)):
             return
-    dtype = result_dtype(values[start:], weak[start:])
+    floats = {
+        found
+        for value, is_weak in zip(values[start:], weak[start:])
+        if not is_weak and (found := dtype_of(value)).kind == "f"
+    }
+    if len(floats) == 1:  # beside integers, booleans and Python numbers it decides
+        (dtype,) = floats
+    else:
+        dtype = result_dtype(values[start:], weak[start:])
     if op.floating and dtype.kind in "iub":
         dtype = get_default_dtype()
     if all(weak[start:]):

@@ -43,7 +43,27 @@ def expose(op: Primitive, function: Callable[..., Any], register: bool = True) -
 
 
 def generic(op: Primitive) -> Callable[..., Any]:
+    quick = not op.view  # until it turns out to have several outputs
+
     def function(*args: Any, **params: Any) -> Any:
+        nonlocal quick
+        if quick and len(args) == 1 and type(args[0]) is Tensor and _current() is None:
+            v = args[0]._value
+            if type(v) is ndarray and v.dtype.kind == "f" and op.batch_rule is None:
+                # One floating array, nothing special: the common case, spelled out.
+                try:
+                    y = op.forward(v, **params)
+                except Exception:
+                    return apply(op, args, params)  # which says what is wrong
+                if type(y) is not ndarray or not y.ndim:
+                    if isinstance(y, (tuple, list)):
+                        quick = False
+                        return apply(op, args, params)
+                    y = settle(y)
+                record = args[0]._record
+                if record is None or not op.differentiable:
+                    return make(y, None)
+                return make(y, [next_number(), op, y, params or None, None, v, record])
         for a in args:
             if type(a) is not ndarray:
                 return apply(op, args, params)
@@ -81,8 +101,13 @@ def short_linear(op: Primitive) -> Callable[..., Any]:
     """The function of a linear primitive of one operand, with the common case spelled out."""
 
     def function(*args: Any, **params: Any) -> Any:
-        if len(args) == 1 and type(args[0]) is Tensor and _current() is None:
-            input = args[0]
+        if len(args) != 1:
+            return apply(op, args, params)
+        input = args[0]
+        kind = type(input)
+        if kind is ndarray or kind is _float32:
+            return compute(op, args, params)  # the rules of a first-order walk come this way
+        if kind is Tensor and _current() is None:
             v = input._value
             if type(v) is ndarray and op.promotes is None:
                 try:

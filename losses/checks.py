@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tapegrad import Tensor, as_tensor, check, logical_and, logical_or
+from tapegrad import Tensor, as_tensor, check
+from tapegrad.ops.engine import all_between
 
 #: How far the sum of a row of probabilities may be from 1.
 ROW_SUM_TOLERANCE = 1e-3
@@ -79,15 +80,14 @@ def dimensions(what: str, name: str, value: Tensor, shape: str, *counts: int) ->
 
 def inside(what: str, name: str, value: Tensor, low: float, high: float, hint: str = "") -> None:
     """Check that values lie in [low, high]; the first that does not is named."""
-    good = logical_and(value >= low, value <= high)
 
-    def message(good: Any, value: Any) -> str:
+    def message(value: Any) -> str:
+        bad = first_bad((value >= low) & (value <= high), value)
         return (
-            f"{what}: {name} must be in [{low:g}, {high:g}], "
-            f"but {first_bad(good, value)}{'; ' + hint if hint else ''}"
+            f"{what}: {name} must be in [{low:g}, {high:g}], but {bad}{'; ' + hint if hint else ''}"
         )
 
-    check(good, message, good, value)
+    check(all_between(value, low=low, high=high), message, value)
 
 
 def positive(what: str, name: str, value: Any) -> None:
@@ -114,15 +114,16 @@ def rows_add_up(what: str, name: str, value: Tensor, dim: int) -> None:
     """Check that probabilities lie in [0, 1] and that those along ``dim`` add up to 1."""
     inside(what, name, value, 0.0, 1.0, "these are no probabilities")
     total = value.sum(dim=dim)
-    good = logical_and(total >= 1.0 - ROW_SUM_TOLERANCE, total <= 1.0 + ROW_SUM_TOLERANCE)
+    low, high = 1.0 - ROW_SUM_TOLERANCE, 1.0 + ROW_SUM_TOLERANCE
 
-    def message(good: Any, total: Any) -> str:
+    def message(total: Any) -> str:
         return (
-            f"{what}: the probabilities of {name} along dimension {dim} must add up to 1 "
-            f"(within {ROW_SUM_TOLERANCE:g}), but of their sums {first_bad(good, total)}"
+            f"{what}: the probabilities of {name} along dimension {dim} must add up to 1 (within "
+            f"{ROW_SUM_TOLERANCE:g}), but of their sums "
+            f"{first_bad((total >= low) & (total <= high), total)}"
         )
 
-    check(good, message, good, total)
+    check(all_between(total, low=low, high=high), message, total)
 
 
 def labels(
@@ -134,18 +135,16 @@ def labels(
             f"{what}: {name} must be class indices (integers), not {value.dtype}: "
             f"{name}.long() makes it so"
         )
-    good = logical_and(value >= 0, value < classes)
-    if ignore_index is not None:
-        good = logical_or(good, value == ignore_index)
 
-    def message(good: Any, value: Any) -> str:
+    def message(value: Any) -> str:
         unless = "" if ignore_index is None else f" and not ignore_index={ignore_index}"
+        good = ((value >= 0) & (value < classes)) | (value == ignore_index)
         return (
             f"{what}: a label is outside 0 … {classes - 1}{unless}: in {name} "
             f"{first_bad(good, value)}"
         )
 
-    check(good, message, good, value)
+    check(all_between(value, low=0, high=classes - 1, also=ignore_index), message, value)
 
 
 def is_number_zero(setting: Any) -> bool:

@@ -7,7 +7,8 @@ from typing import Any
 from tapegrad import (
     Tensor,
     as_tensor,
-    gather,
+    broadcast_to,
+    count_nonzero,
     log_clamped,
     log_softmax,
     rand,
@@ -17,6 +18,7 @@ from tapegrad import (
     softplus,
     where,
 )
+from tapegrad.ops.picking import pick
 
 from .base import Loss
 from .checks import (
@@ -102,13 +104,12 @@ def cross_entropy(
         rows_add_up("cross_entropy", "target", target, dim)
         q = target * (1.0 - label_smoothing) + label_smoothing / classes if smooth else target
         return reduce(-(q * weighted).sum(dim=dim), reduction)
-    index, kept = _class_indices("cross_entropy", input, target, dim, ignore_index)
-    loss = -gather(weighted, dim, index).squeeze(dim)
+    index = class_indices("cross_entropy", input, target, dim, ignore_index)
+    loss = -pick(weighted, index, axis=dim)
     if smooth:
-        uniform = -weighted.sum(dim=dim) / classes
+        uniform = where(index >= 0, -weighted.sum(dim=dim) / classes, 0.0)
         loss = loss * (1.0 - label_smoothing) + uniform * label_smoothing
-    total = None if weight is None else where(kept, weight[index.squeeze(dim)], 0.0).sum()
-    return reduce(loss, reduction, total=total, mask=kept)
+    return reduce(loss, reduction, total=_weight_of(index, by_class, input, dim))
 
 
 def _by_class(what: str, weight: Any, input: Tensor, dim: int) -> Tensor | None:
@@ -125,10 +126,8 @@ def _by_class(what: str, weight: Any, input: Tensor, dim: int) -> Tensor | None:
     return weight.reshape((classes,) + (1,) * (input.ndim - dim - 1))
 
 
-def _class_indices(
-    what: str, input: Tensor, target: Tensor, dim: int, ignore_index: int
-) -> tuple[Tensor, Tensor]:
-    """Checked class indices with the class dimension put back, and which of them count."""
+def class_indices(what: str, input: Tensor, target: Tensor, dim: int, ignore_index: int) -> Tensor:
+    """Checked class indices; those to be ignored are negative, where ``pick`` gives 0."""
     expected = (*input.shape[:dim], *input.shape[dim + 1 :])
     if target.shape != expected:
         raise ValueError(
@@ -137,8 +136,14 @@ def _class_indices(
             f", not {target.shape}"
         )
     labels(what, "target", target, input.shape[dim], ignore_index)
-    kept = target != ignore_index
-    return where(kept, target, 0).unsqueeze(dim), kept
+    return target if ignore_index < 0 else where(target == ignore_index, -1, target)
+
+
+def _weight_of(index: Tensor, by_class: Tensor | None, input: Tensor, dim: int) -> Tensor:
+    """What the mean is over: how many indices count, or the sum of their classes' weights."""
+    if by_class is None:
+        return count_nonzero(index >= 0)
+    return pick(broadcast_to(by_class, input.shape), index, axis=dim).sum()
 
 
 def nll_loss(
@@ -163,11 +168,9 @@ def nll_loss(
     not_empty("nll_loss", "input", input)
     dim = 1 if input.ndim > 1 else 0
     by_class = _by_class("nll_loss", weight, input, dim)
-    index, kept = _class_indices("nll_loss", input, target, dim, ignore_index)
-    weighted = input if by_class is None else input * by_class
-    loss = -gather(weighted, dim, index).squeeze(dim)
-    total = None if weight is None else where(kept, weight[index.squeeze(dim)], 0.0).sum()
-    return reduce(loss, reduction, total=total, mask=kept)
+    index = class_indices("nll_loss", input, target, dim, ignore_index)
+    loss = -pick(input if by_class is None else input * by_class, index, axis=dim)
+    return reduce(loss, reduction, total=_weight_of(index, by_class, input, dim))
 
 
 def binary_cross_entropy(

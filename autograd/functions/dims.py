@@ -5,6 +5,9 @@ from __future__ import annotations
 import operator
 from typing import Any
 
+#: (), (0,), (0, 1), ...: the dimensions of a tensor of so many.
+ALL_DIMS = tuple(tuple(range(ndim)) for ndim in range(9))
+
 
 def one_dim(dim: Any, ndim: int, what: str, *, insert: bool = False) -> int:
     """A dimension as a non-negative int; IndexError when out of range.
@@ -26,9 +29,10 @@ def one_dim(dim: Any, ndim: int, what: str, *, insert: bool = False) -> int:
 
 def reduced_dims(dim: Any, axis: Any, ndim: int, what: str) -> tuple[int, ...]:
     """The tuple of dimensions that a reduction goes over; None or () means all of them."""
-    dim = either(dim, axis, what)
+    if axis is not None:
+        dim = either(dim, axis, what)
     if dim is None:
-        return tuple(range(ndim))
+        return ALL_DIMS[ndim] if ndim < len(ALL_DIMS) else tuple(range(ndim))
     if isinstance(dim, (tuple, list)):
         found = tuple(one_dim(d, ndim, what) for d in dim) or tuple(range(ndim))
         if len(set(found)) != len(found):

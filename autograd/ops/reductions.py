@@ -198,9 +198,17 @@ all = constant(
     samples=[Sample(M23 > 0, axis=(1,), keepdims=False)],
     doc="Whether every element over ``axis`` is not 0.",
 )
+
+
+def _count_nonzero(x: Any, *, axis: tuple[int, ...]) -> Any:
+    if type(x) is ndarray and len(axis) == x.ndim:
+        return np.int64(np.count_nonzero(x))  # several times quicker than adding up
+    return add_up(x != scalar(0, dtype_of(x)), axis=axis, dtype=np.int64)
+
+
 count_nonzero = constant(
     "count_nonzero",
-    lambda x, *, axis: add_up(x != scalar(0, dtype_of(x)), axis=axis, dtype=np.int64),
+    _count_nonzero,
     samples=[Sample(M23, axis=(0,))],
     doc="How many elements over ``axis`` are not 0.",
 )
