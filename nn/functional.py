@@ -6,10 +6,12 @@ from typing import Any
 
 from tapegrad import (
     Tensor,
+    cosine_similarity,
     fold,
     log_softmax,
     one_hot,
     pad,
+    pairwise_distance,
     relu,
     sigmoid,
     softmax,
@@ -18,15 +20,19 @@ from tapegrad import (
     unfold,
 )
 from tapegrad import losses as _losses
+from tapegrad.functions.distances import normalize
 from tapegrad.losses import *
 
 __all__ = [
     *dict.fromkeys(row.function.__name__ for row in _losses.LOSSES),
+    "cosine_similarity",
     "fold",
     "linear",
     "log_softmax",
+    "normalize",
     "one_hot",
     "pad",
+    "pairwise_distance",
     "relu",
     "sigmoid",
     "softmax",
