@@ -28,6 +28,8 @@ import numpy as np
 
 import tapegrad as tg
 from tapegrad import methods
+from tapegrad.losses.families import FAMILIES
+from tapegrad.losses.table import Row
 from tapegrad.registry import Primitive
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -52,8 +54,9 @@ MODULES = ("autograd", "func", "linalg", "losses", "optim", "nn")
 HEAD = """# Reference
 
 Every public name with its arguments and the first paragraph of its documentation; `help(tg.abs)`
-shows the rest, with an example. At the end are [the primitives](#primitives), the operations that
-have derivatives of their own, and what each of them states.
+shows the rest, with an example. At the end are the [losses by name](#losses-by-name) and
+[the primitives](#primitives), the operations that have derivatives of their own, and what each of
+them states.
 
 This page is written by `make docs` from the library. Do not edit it.
 """
@@ -93,7 +96,9 @@ def signature_of(thing: Any, skip: int = 0) -> str | None:
     ``skip``: how many to leave out at the start.
     """
     op = getattr(thing, "primitive", None)
-    if inspect.isclass(thing) and inspect.isfunction(thing.__init__):
+    if inspect.isclass(thing) and hasattr(thing, "__signature__"):
+        pass  # a class that says itself what it takes, as the losses do
+    elif inspect.isclass(thing) and inspect.isfunction(thing.__init__):
         thing, skip = thing.__init__, 1
     elif isinstance(op, Primitive) and "params" in inspect.signature(thing).parameters:
         if isinstance(op.forward, np.ufunc):
@@ -298,6 +303,58 @@ def wrapped(items: list[str]) -> list[str]:
     )
 
 
+# -- losses -----------------------------------------------------------------------------------
+def losses_table() -> list[str]:
+    """A section about the rows of the table of losses, family by family."""
+    lines = [
+        "## Losses by name",
+        "",
+        "The table of losses. Each goes by any of its names in `losses.get`, where case, spaces "
+        "and punctuation do not matter. The settings listed have a gradient when given as "
+        "tensors. *Like* says whose numbers the tests compare values, gradients and second "
+        "derivatives with; the others are held against their formulas.",
+        "",
+    ]
+    for family in FAMILIES:
+        rows: dict[Any, list[Row]] = {}
+        for row in family.ROWS:
+            rows.setdefault(row.function, []).append(row)
+        if not rows:
+            continue
+        lines += [
+            f"### {title_of(family)}",
+            "",
+            "| function | class | other names | settings with a gradient | like |",
+            "|---|---|---|---|---|",
+        ]
+        lines += [row_of(function, cases) for function, cases in rows.items()]
+        lines.append("")
+    return lines
+
+
+def row_of(function: Any, rows: list[Row]) -> str:
+    """The line about one loss, from its rows."""
+    names = dict.fromkeys(f"`{name}`" for row in rows for name in row.names)
+    forms = dict.fromkeys(row.form.__name__ for row in rows if row.form)
+    real = dict.fromkeys(
+        f"`{name}`" for row in rows for given in row.tried() for name in row.real_settings(given)
+    )
+    peers = dict.fromkeys({"torch": "PyTorch", "keras": "Keras"}.get(row.peer, "") for row in rows)
+    cells = (
+        shown_name(function.__name__),
+        ", ".join(shown_name(name) for name in forms),
+        ", ".join(names),
+        ", ".join(real),
+        ", ".join(filter(None, peers)),
+    )
+    return f"| {' | '.join(cells)} |".replace("  ", " ")
+
+
+def shown_name(name: str) -> str:
+    """A link to the entry of a loss."""
+    return f"[`{name}`](#tg.losses.{name})"
+
+
 # -- primitives -------------------------------------------------------------------------------
 @functools.cache
 def tree_of(path: str) -> tuple[str, ast.Module]:
@@ -490,8 +547,8 @@ def reference() -> str:
                 body += entry(name, thing, known)
         constants = [constant_entry(name, thing) for name, thing in named if not callable(thing)]
         body += [*constants, ""] if constants else []
-    contents.append("- [Primitives](#primitives)")
-    lines = [*HEAD.splitlines(), "", *contents, "", *body, *primitives_table()]
+    contents += ["- [Losses by name](#losses-by-name)", "- [Primitives](#primitives)"]
+    lines = [*HEAD.splitlines(), "", *contents, "", *body, *losses_table(), *primitives_table()]
     return "\n".join(lines).rstrip() + "\n"
 
 
