@@ -52,10 +52,11 @@ def _spread(g: Any, *, axis: tuple[int, ...], keepdims: bool, shape: tuple[int, 
         return np.broadcast_to(g, shape)
     if not shape:
         return g
-    # Filled, not broadcast: dearer for large arrays, but writable, and half the time for small.
-    out = np.empty(shape, dtype_of(g))
     if kind is ndarray and not keepdims:
         g = g.reshape([1 if i in axis else n for i, n in enumerate(shape)])
+    if math.prod(shape) > 100_000:
+        return np.broadcast_to(g, shape)
+    out = np.empty(shape, dtype_of(g))  # filled, which for small arrays takes half the time
     out[...] = g
     return out
 
