@@ -172,6 +172,13 @@ def test_small_integers_and_numbers_as_lengths(rng):
     assert ctc_loss(x[:, 0], small[0], 300, 140).item() == expected
 
 
+def test_a_blank_beyond_the_labels_integers(rng):
+    x = tg.tensor(log_softmax(rng.normal(size=(3, 1, 301))))
+    labels = np.array([[255, 7]])
+    expected = ctc_loss(x, tg.tensor(labels), (3,), (2,), blank=300).item()
+    assert ctc_loss(x, tg.tensor(labels.astype("uint8")), (3,), (2,), blank=300).item() == expected
+
+
 def test_training_learns_to_spell(rng):
     z = tg.tensor(0.1 * rng.normal(size=(8, 1, 4)), requires_grad=True)
     targets = tg.tensor([[2, 1, 1, 3]])
