@@ -1,24 +1,54 @@
-"""Losses of regression."""
+"""Losses of regression: of the error, input - target."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from tapegrad import Tensor, abs, broadcast_to, clip
+from tapegrad import (
+    Tensor,
+    abs,
+    as_tensor,
+    broadcast_to,
+    check,
+    clip,
+    exp,
+    expm1,
+    hypot,
+    log,
+    log1p,
+    logical_and,
+    maximum,
+    sign,
+    softplus,
+    sqrt,
+    where,
+)
 
 from .base import Loss
-from .checks import matching, positive
-from .kinds import POSITIVE, REAL
+from .checks import is_number_zero, matching, positive
+from .kinds import POSITIVE, PROBABILITY, REAL
+from .limits import exprel
 from .reducing import reduce
 from .table import Row
 
 __all__ = [
+    "CharbonnierLoss",
+    "GeneralRobustLoss",
     "HuberLoss",
     "L1Loss",
+    "LogCoshLoss",
     "MSELoss",
+    "QuantileLoss",
+    "SmoothL1Loss",
+    "charbonnier_loss",
+    "general_robust_loss",
     "huber_loss",
     "l1_loss",
+    "log_cosh_loss",
     "mse_loss",
+    "quantile_loss",
+    "smooth_l1_loss",
 ]
 
 
@@ -81,6 +111,200 @@ def huber_loss(
     return reduce(near * (error - 0.5 * near), reduction, weight)
 
 
+def smooth_l1_loss(
+    input: Tensor, target: Tensor, reduction: str = "mean", beta: Any = 1.0
+) -> Tensor:
+    """Smooth L1 loss: e²/(2·beta) where |e| < beta, |e| - beta/2 beyond, e = input - target.
+
+    ``input``, ``target``: the same shape; ``beta``: at least 0, may be a Tensor and has a
+    gradient. With beta = 0 it is the L1 loss, and the derivative by beta is the one from above.
+    It is :func:`huber_loss` with delta = beta, divided by beta.
+
+    Raises ValueError when the shapes differ, the batch is empty or beta is negative.
+
+    >>> import tapegrad as tg
+    >>> tg.losses.smooth_l1_loss(tg.tensor([0.5, 3.0]), tg.tensor([0.0, 0.0]), reduction="none")
+    tensor([0.1250, 2.5000])
+
+    Source: Girshick (2015), Fast R-CNN.
+    """
+    input, target = matching("smooth_l1_loss", input=input, target=target)
+    error = input - target
+    if is_number_zero(beta):
+        return reduce(abs(error), reduction)
+    near = clip(error, -beta, beta)
+    if isinstance(beta, Tensor):
+        check(beta >= 0, "smooth_l1_loss: beta must not be negative, but it is {}", beta)
+        nought = beta == 0
+        slope = where(nought, sign(error), near / where(nought, 1.0, beta))
+    else:
+        positive("smooth_l1_loss", "beta, if not 0,", beta)
+        slope = near / beta
+    return reduce(slope * (error - 0.5 * near), reduction)
+
+
+def log_cosh_loss(
+    input: Tensor, target: Tensor, reduction: str = "mean", weight: Any = None
+) -> Tensor:
+    """Log-cosh loss: ln cosh(input - target), near e²/2 for small errors and |e| - ln 2 for large.
+
+    ``input``, ``target``, ``reduction`` and errors as in :func:`huber_loss`; ``weight``: factors,
+    broadcasting. Computed as e + softplus(-2e) - ln 2, which is finite for any error. Elements are
+    losses of their own; Keras's LogCosh first averages over the last dimension.
+
+    >>> import tapegrad as tg
+    >>> tg.losses.log_cosh_loss(tg.tensor([0.0, 1e30]), tg.tensor([0.0, 0.0]), reduction="none")
+    tensor([0.0000e+00, 1.0000e+30])
+
+    Source: Green (1990), Bayesian reconstructions from emission tomography data using a modified EM
+    algorithm.
+    """
+    input, target = matching("log_cosh_loss", input=input, target=target)
+    error = input - target
+    return reduce(error + softplus(-2.0 * error) - math.log(2.0), reduction, weight)
+
+
+def quantile_loss(
+    input: Tensor,
+    target: Tensor,
+    quantile: Any = 0.5,
+    reduction: str = "mean",
+    weight: Any = None,
+) -> Tensor:
+    """Quantile (pinball) loss: max(q·u, (q - 1)·u), u = target - input.
+
+    Its minimum over constants is the q-quantile of the targets. ``input``, ``target``: the same
+    shape; ``quantile``: q strictly between 0 and 1, a number, or a Tensor that broadcasts (such as
+    one quantile for each column); it has a gradient. ``weight``: factors, broadcasting. At u = 0
+    the two sides share the derivative, which is 1/2 - q by ``input``.
+
+    Raises ValueError when the shapes differ, the batch is empty or a quantile is not in (0, 1).
+
+    An overestimate by 1 costs 1 - q, an underestimate q:
+
+    >>> import tapegrad as tg
+    >>> x, t = tg.tensor([3.0, 1.0]), tg.tensor([2.0, 2.0])
+    >>> tg.losses.quantile_loss(x, t, quantile=0.9, reduction="none")
+    tensor([0.1000, 0.9000])
+
+    Source: Koenker and Bassett (1978), Regression quantiles.
+    """
+    input, target = matching("quantile_loss", input=input, target=target)
+    _open_unit("quantile_loss", "quantile", quantile)
+    under = target - input
+    return reduce(maximum(quantile * under, (quantile - 1.0) * under), reduction, weight)
+
+
+def _open_unit(what: str, name: str, value: Any) -> None:
+    """Check a setting, number or Tensor, that must lie strictly between 0 and 1."""
+    if type(value) is float and 0.0 < value < 1.0:
+        return
+    value = as_tensor(value)
+    good = logical_and(value > 0, value < 1)
+    check(good, f"{what}: {name} must be strictly between 0 and 1, but it is {{}}", value)
+
+
+def charbonnier_loss(
+    input: Tensor,
+    target: Tensor,
+    eps: Any = 1e-3,
+    reduction: str = "mean",
+    weight: Any = None,
+) -> Tensor:
+    """Charbonnier loss: √(e² + eps²), e = input - target: a smooth |e|.
+
+    ``input``, ``target``: the same shape; ``eps``: positive, may be a Tensor and has a gradient;
+    ``weight``: factors, broadcasting. Some write √(e² + eps); that is the eps here, squared.
+
+    Raises ValueError when the shapes differ, the batch is empty or eps is not positive.
+
+    >>> import tapegrad as tg
+    >>> tg.losses.charbonnier_loss(tg.tensor([3.0]), tg.tensor([0.0]), eps=4.0)
+    tensor(5.)
+
+    Source: Charbonnier et al. (1994), Two deterministic half-quadratic regularization algorithms
+    for computed imaging.
+    """
+    input, target = matching("charbonnier_loss", input=input, target=target)
+    positive("charbonnier_loss", "eps", eps)
+    return reduce(hypot(input - target, eps), reduction, weight)
+
+
+def general_robust_loss(
+    input: Tensor,
+    target: Tensor,
+    alpha: Any = 1.0,
+    scale: Any = 1.0,
+    reduction: str = "mean",
+    weight: Any = None,
+) -> Tensor:
+    """Barron's general robust loss: b/alpha·((z/b + 1)^(alpha/2) - 1), b = |alpha - 2|, z = e².
+
+    e = (input - target)/scale. ``alpha``: the shape, any number: 2 gives e²/2, 1 gives
+    √(e² + 1) - 1 (Charbonnier, pseudo-Huber), 0 gives ln(e²/2 + 1) (Cauchy), -2 Geman-McClure,
+    -inf gives 1 - exp(-e²/2) (Welsch); ``scale``: positive, where the quadratic bowl ends. Either
+    may be a Tensor that broadcasts, and has a gradient: the loss can choose its own robustness.
+    ``input``, ``target``: the same shape; ``weight``: factors, broadcasting.
+
+    Values and derivatives are exact at and near alpha = 0 and ±inf too. At alpha = 2 the value and
+    the derivative by the error are; the derivative by alpha is infinite there and grows like
+    e²/4·ln(1/b) nearby, and what is given at 2 itself is this at b = 1e-16, a finite number.
+
+    Raises ValueError when the shapes differ, the batch is empty or the scale is not positive.
+
+    >>> import tapegrad as tg
+    >>> x, t = tg.tensor([4.0]), tg.tensor([0.0])
+    >>> loss = tg.losses.general_robust_loss
+    >>> loss(x, t, alpha=2.0), loss(x, t, alpha=0.0), loss(x, t, alpha=-tg.inf)
+    (tensor(8.), tensor(2.1972), tensor(0.9997))
+
+    Source: Barron (2019), A general and adaptive robust loss function.
+    """
+    input, target = matching("general_robust_loss", input=input, target=target)
+    positive("general_robust_loss", "scale", scale)
+    error = (input - target) / scale
+    alpha = clip(alpha, -FARTHEST, FARTHEST)
+    if isinstance(alpha, Tensor):
+        near = abs(alpha - 2.0) < 0.5
+        values = where(
+            near,
+            _robust_near_two(error, where(near, alpha, 2.0)),
+            _robust_elsewhere(error, where(near, 1.0, alpha)),
+        )
+    elif abs(alpha - 2.0) < 0.5:
+        values = _robust_near_two(error, alpha)
+    else:
+        values = _robust_elsewhere(error, alpha)
+    return reduce(values, reduction, weight)
+
+
+#: Where alpha stands for an infinite one: the loss does not change beyond, in float64's digits.
+FARTHEST = 1e18
+#: The least |alpha - 2|, less than the distance from 2 to the number before it.
+NEAREST = 1e-16
+
+
+def _robust_elsewhere(error: Any, alpha: Any) -> Any:
+    """b/alpha·(e^u - 1) with u = alpha/2·ln(1 + z/b), written so that alpha may be 0."""
+    b = abs(alpha - 2.0)
+    log_term = _log1p_square(error / sqrt(b))
+    return 0.5 * b * log_term * exprel(0.5 * alpha * log_term)
+
+
+def _robust_near_two(error: Any, alpha: Any) -> Any:
+    """The same as (z·e^v + b·(e^v - 1))/alpha with v = (alpha/2 - 1)·ln(1 + z/b): b may be 0."""
+    b = maximum(abs(alpha - 2.0), NEAREST)
+    v = (0.5 * alpha - 1.0) * _log1p_square(error / sqrt(b))
+    root = error * exp(0.5 * v)
+    return (root * root + b * expm1(v)) / alpha
+
+
+def _log1p_square(x: Any) -> Any:
+    """ln(1 + x²), for x whose square overflows too; smooth."""
+    near = clip(x, -1e9, 1e9)
+    return log1p(near * near) + 2.0 * log(maximum(1e-9 * abs(x), 1.0))
+
+
 def _sum_of(weight: Any, input: Tensor) -> Tensor | None:
     """What torch's weighted means divide by here: the sum of the weights."""
     return None if weight is None else broadcast_to(weight, input.shape).sum()
@@ -119,6 +343,64 @@ class HuberLoss(Loss):
     function = staticmethod(huber_loss)
 
 
+class SmoothL1Loss(Loss):
+    """:func:`smooth_l1_loss` with its settings.
+
+    >>> import tapegrad as tg
+    >>> tg.losses.SmoothL1Loss(beta=2.0)(tg.tensor([4.0]), tg.tensor([0.0]))
+    tensor(3.)
+    """
+
+    function = staticmethod(smooth_l1_loss)
+
+
+class LogCoshLoss(Loss):
+    """:func:`log_cosh_loss` with its settings; Keras's LogCosh.
+
+    >>> import tapegrad as tg
+    >>> tg.losses.LogCoshLoss()(tg.tensor([1.0, -1.0]), tg.tensor([0.0, 0.0]))
+    tensor(0.4338)
+    """
+
+    function = staticmethod(log_cosh_loss)
+
+
+class QuantileLoss(Loss):
+    """:func:`quantile_loss` with its settings.
+
+    Three quantiles of one target, from a network with three outputs:
+
+    >>> import tapegrad as tg
+    >>> loss = tg.losses.QuantileLoss(quantile=tg.tensor([0.1, 0.5, 0.9]), reduction="none")
+    >>> loss(tg.tensor([[1.0, 2.0, 4.0]]), tg.tensor([[3.0]]).expand(1, 3))
+    tensor([[0.2000, 0.5000, 0.1000]])
+    """
+
+    function = staticmethod(quantile_loss)
+
+
+class CharbonnierLoss(Loss):
+    """:func:`charbonnier_loss` with its settings.
+
+    >>> import tapegrad as tg
+    >>> tg.losses.CharbonnierLoss(eps=4.0)(tg.tensor([3.0]), tg.tensor([0.0]))
+    tensor(5.)
+    """
+
+    function = staticmethod(charbonnier_loss)
+
+
+class GeneralRobustLoss(Loss):
+    """:func:`general_robust_loss` with its settings.
+
+    >>> import tapegrad as tg
+    >>> tg.losses.GeneralRobustLoss(alpha=1.0, scale=2.0)(tg.tensor([2.0]), tg.tensor([0.0]))
+    tensor(0.4142)
+    """
+
+    function = staticmethod(general_robust_loss)
+
+
 ROWS = (
     Row(
         mse_loss,
@@ -143,5 +425,47 @@ ROWS = (
         names=("huber",),
         settings=({"delta": 0.3}, {"weight": POSITIVE}),
         peer="torch",
+    ),
+    Row(
+        smooth_l1_loss,
+        (REAL, REAL),
+        SmoothL1Loss,
+        names=("smooth_l1",),
+        settings=({"beta": 0.3}, {"beta": 0}),
+        peer="torch",
+    ),
+    Row(
+        log_cosh_loss,
+        (REAL, REAL),
+        LogCoshLoss,
+        names=("log_cosh", "logcosh"),
+        peer="keras:LogCosh",
+    ),
+    Row(log_cosh_loss, (REAL, REAL), settings=({"weight": POSITIVE},), case="weighted"),
+    Row(
+        quantile_loss,
+        (REAL, REAL),
+        QuantileLoss,
+        names=("quantile", "pinball"),
+        settings=({"quantile": 0.9}, {"quantile": PROBABILITY}, {"weight": POSITIVE}),
+    ),
+    Row(
+        charbonnier_loss,
+        (REAL, REAL),
+        CharbonnierLoss,
+        names=("charbonnier",),
+        settings=({"eps": 0.5, "weight": POSITIVE},),
+    ),
+    Row(
+        general_robust_loss,
+        (REAL, REAL),
+        GeneralRobustLoss,
+        names=("general_robust", "barron", "adaptive_robust"),
+        settings=(
+            {"alpha": 1.8, "scale": 0.7},
+            {"alpha": 0.0},
+            {"alpha": -3.5, "weight": POSITIVE},
+            {"alpha": REAL, "scale": POSITIVE},
+        ),
     ),
 )

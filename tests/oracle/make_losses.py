@@ -4,7 +4,8 @@
     python tests/oracle/make_losses.py regression       # one: tests/data/losses_regression.json
 
 Operands and settings are drawn by the table's rows; values, gradients and second derivatives come
-from torch.nn.functional's function of the same name, or from the class of the same name in Keras.
+from torch.nn.functional's function of the same name, or from the class of Keras that the row names
+(else that of the same name).
 Needs torch, keras for rows with that peer, and tapegrad installed.
 """
 
@@ -43,11 +44,16 @@ def peer_of(row: losses.Row) -> Any:
     import keras
 
     keras.config.set_floatx("float64")
+    # its means would be of float32 even so
+    promoted = keras.src.backend.common.dtypes.result_type
+    keras.src.backend.common.dtypes.result_type = lambda *given: (
+        "float64" if any("float64" in str(dtype) for dtype in given) else promoted(*given)
+    )
 
     def call(input: Any, target: Any, **settings: Any) -> Any:
-        assert row.form is not None
+        name = row.peer.removeprefix("keras").removeprefix(":") or row.form.__name__
         settings.setdefault("reduction", "sum_over_batch_size")
-        return getattr(keras.losses, row.form.__name__)(**settings)(target, input)
+        return getattr(keras.losses, name)(**settings)(target, input)
 
     return call
 
