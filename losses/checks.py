@@ -7,6 +7,7 @@ can be replayed on other values and still be checked.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from tapegrad import Tensor, as_tensor, check
@@ -145,6 +146,27 @@ def labels(
         )
 
     check(all_between(value, low=0, high=classes - 1, also=ignore_index), message, value)
+
+
+def parameter_list(what: str, parameters: Any) -> list[Tensor]:
+    """Parameters as tensors: of a tensor, an iterable, a dict by name, or a Module; not none."""
+    if callable(getattr(parameters, "parameters", None)):
+        parameters = parameters.parameters()
+    elif isinstance(parameters, Mapping):
+        parameters = parameters.values()
+    elif hasattr(parameters, "shape"):
+        parameters = [parameters]
+    found = []
+    for i, parameter in enumerate(parameters):
+        if isinstance(parameter, tuple):  # (name, parameter), of named_parameters()
+            parameter = parameter[1]
+        found += tensors(what, **{f"parameters[{i}]": parameter})
+    if not any(parameter.numel() for parameter in found):
+        raise ValueError(
+            f"{what}: the parameters are empty ({len(found)} tensors): an iterator, such as "
+            "model.parameters(), can be gone through once"
+        )
+    return found
 
 
 def is_number_zero(setting: Any) -> bool:
