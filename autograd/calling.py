@@ -23,7 +23,7 @@ from .values import (
 )
 
 _current = modes.MODE.get
-_float32 = np.float32
+_float32, _int64 = np.float32, np.int64
 _new = object.__new__
 
 
@@ -199,7 +199,9 @@ def binary(op: Primitive, takes: tuple[type, ...] | None = None) -> Callable[...
             a, b = input._value, other._value
             kind = type(a)
             if kind is not type(b):
-                return apply(op, (input, other), {})
+                if type(b) is not _int64 or (kind is not float and kind is not _float32):
+                    return apply(op, (input, other), {})
+                b = kind(b)  # a count beside a float scalar, as in sum / count
             ra, rb = input._record, other._record
         elif (type(other) is float or type(other) is int) and isinstance(input, Tensor):
             a, b, ra, rb = input._value, other, input._record, None

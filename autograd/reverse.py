@@ -248,9 +248,15 @@ def _walk(
             if ready is not None:
                 for target, cotangent in ready:
                     n = target[0]
-                    where = leaves if target[1] is LEAF else waiting
-                    known = where.get(n)
-                    where[n] = [target, cotangent if known is None else known[1] + cotangent]
+                    if target[1] is LEAF:
+                        known = leaves.get(n)
+                        leaves[n] = [target, cotangent if known is None else known[1] + cotangent]
+                    elif n in waiting:
+                        waiting[n][1] = waiting[n][1] + cotangent
+                    elif n == number and len(ready) == 1:
+                        held, held_g = target, cotangent
+                    else:
+                        waiting[n] = [target, cotangent]
                 if not retain:
                     _spend(record)
                 continue
@@ -315,30 +321,33 @@ def _rules_applied(
     A fast path only: raw values, one output, a rule for each operand.
     """
     op, y, params = record[OP], record[OUTPUT], record[PARAMS]
-    if op.rules is None or op.parts is not None or type(y) is tuple:
+    rules = op.rules
+    if rules is None or op.parts is not None or type(y) is tuple:
         return None
-    values = record[FIRST::2]
     ready = []
+    values = record[FIRST::2]
+    i = FIRST
     try:
-        for rule, value, target in zip(op.rules, values, record[FIRST + 1 :: 2]):
-            if target is None or (allowed is not None and target[NUMBER] not in allowed):
-                continue
-            if rule is None:
-                cotangent = g
-            elif params is None:
-                cotangent = rule(g, y, *values)
-            else:
-                cotangent = rule(g, y, *values, **params)
-            if cotangent is None:
-                continue
-            if (
-                type(cotangent) is not ndarray
-                or type(value) is not ndarray
-                or cotangent.shape != value.shape
-                or cotangent.dtype is not value.dtype
-            ):
-                cotangent = fit(cotangent, value)
-            ready.append((target, cotangent))
+        for rule in rules:
+            target = record[i + 1]
+            if target is not None and (allowed is None or target[0] in allowed):
+                if rule is None:
+                    cotangent = g
+                elif params is None:
+                    cotangent = rule(g, y, *values)
+                else:
+                    cotangent = rule(g, y, *values, **params)
+                if cotangent is not None:
+                    value = record[i]
+                    if (
+                        type(cotangent) is not ndarray
+                        or type(value) is not ndarray
+                        or cotangent.shape != value.shape
+                        or cotangent.dtype is not value.dtype
+                    ):
+                        cotangent = fit(cotangent, value)
+                    ready.append((target, cotangent))
+            i += 2
     except ArithmeticError:  # 1/0 or an overflow of Python's floats
         return None
     return ready
@@ -436,13 +445,20 @@ def _fill_missing(g: list[Any], outputs: tuple[Any, ...], graph: bool) -> tuple[
 
 def _spend(record: list[Any]) -> None:
     """Mark a record used up and let go of its arrays; their shapes stay for pictures."""
-    if record[NOTE] is None:
-        record[NOTE] = SPENT
+    note = record[4]
+    if note is None:
+        record[4] = SPENT
     else:
-        record[NOTE].spent = True
-    for i in (OUTPUT, *range(FIRST, len(record), 2)):
-        if type(record[i]) is ndarray or type(record[i]) is Batched:
-            record[i] = Freed(record[i])
+        note.spent = True
+    value = record[2]
+    if type(value) is ndarray or type(value) is Batched:
+        record[2] = Freed(value)
+    i, size = FIRST, len(record)
+    while i < size:
+        value = record[i]
+        if type(value) is ndarray or type(value) is Batched:
+            record[i] = Freed(value)
+        i += 2
 
 
 def _spent(record: list[Any]) -> RuntimeError:

@@ -46,7 +46,7 @@ def _all_between(x: Any, *, low: Any, high: Any, also: Any = None) -> Any:
     elif x.size > 10_000:  # without arrays of booleans
         good = bool(x.min() >= low and x.max() <= high)
     else:
-        good = ((x >= low) & (x <= high)).all()
+        good = np.count_nonzero((x >= low) & (x <= high)) == x.size
     if also is None or good is True or (type(good) is np.bool and good):
         return good if type(good) in (bool, np.bool) else np.all(good)
     return np.all(((x >= low) & (x <= high)) | (x == also))

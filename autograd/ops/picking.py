@@ -31,7 +31,13 @@ def _positions(index: ndarray, axis: int, shape: tuple[int, ...]) -> ndarray:
 
 
 def _inside(index: Any, count: int) -> Any:
+    if type(index) is ndarray and index.dtype == np.int64:
+        return index.view(np.uint64) < count  # where negative numbers are huge ones
     return (index >= 0) & (index < count)
+
+
+def _every(inside: Any) -> bool:
+    return np.count_nonzero(inside) == inside.size  # quicker than all()
 
 
 def _pick(x: Any, index: Any, axis: int) -> Any:
@@ -40,7 +46,7 @@ def _pick(x: Any, index: Any, axis: int) -> Any:
         return _pick_any(x, index, axis, shape)
     index = np.asarray(index)
     inside = _inside(index, shape[axis])
-    if inside.all():
+    if _every(inside):
         return x.reshape(-1)[_positions(index, axis, shape)]
     found = x.reshape(-1)[_positions(np.where(inside, index, 0), axis, shape)]
     return np.where(inside, found, x.dtype.type(0))
@@ -63,7 +69,7 @@ def _place(g: Any, index: Any, axis: int, count: int) -> Any:
     shape = (*g.shape[:axis], count, *g.shape[axis:])
     out = np.zeros(shape, g.dtype)
     inside = _inside(index, count)
-    if inside.all():
+    if _every(inside):
         out.reshape(-1)[_positions(index, axis, shape)] = g
     else:
         at = _positions(np.where(inside, index, 0), axis, shape)
