@@ -130,11 +130,11 @@ def info_nce_loss(
         return reduce(-log_p.diagonal(), reduction)
     (negative_keys,) = tensors(what, negative_keys=negative_keys)
     not_empty(what, "negative_keys", negative_keys)
-    n, d = query.shape
-    if negative_keys.shape[-1:] != (d,) or negative_keys.shape[:-2] not in ((), (n,)):
+    (n, d), shape = query.shape, negative_keys.shape
+    if len(shape) < 2 or shape[-1] != d or shape[:-2] not in ((), (n,)):
         raise ValueError(
             f"{what}: for queries of shape {query.shape} negative_keys must have shape (M, {d}) "
-            f"or ({n}, M, {d}), not {negative_keys.shape}"
+            f"or ({n}, M, {d}), not {shape}"
         )
     match = (query * positive_key).sum(dim=1, keepdim=True)
     negative_keys = normalize(negative_keys, dim=-1)

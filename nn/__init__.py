@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from tapegrad import losses as _losses
 
-from . import activations, data, functional, init, linear, metrics, module, utils
+from . import activations, data, distances, functional, init, linear, metrics, module, utils
 from .activations import *
+from .distances import *
 from .linear import *
 from .module import *
 
@@ -25,6 +26,7 @@ globals().update(_LOSSES)
 
 __all__ = [
     *activations.__all__,
+    *distances.__all__,
     *linear.__all__,
     *module.__all__,
     *_LOSSES,

@@ -122,6 +122,19 @@ def test_single_precision_stays_and_integers_become_floats():
     assert tg.cosine_similarity(a.long(), b.long()).item() == pytest.approx(0.96)
 
 
+def test_the_modules():
+    a, b = tg.tensor([[3.0, 4.0], [0.0, 1.0]]), tg.tensor([[4.0, 3.0], [1.0, 0.0]])
+    similarity, distance = (
+        tg.nn.CosineSimilarity(dim=0, eps=1e-3),
+        tg.nn.PairwiseDistance(1, 0.5, True),
+    )
+    np.testing.assert_array_equal(similarity(a, b).numpy(), tg.cosine_similarity(a, b, 0).numpy())
+    wanted = tg.pairwise_distance(a, b, 1, 0.5, keepdim=True)
+    np.testing.assert_array_equal(distance(a, b).numpy(), wanted.numpy())
+    assert repr(similarity) == "CosineSimilarity(dim=0, eps=0.001)"
+    assert repr(distance) == "PairwiseDistance(p=1, eps=0.5, keepdim=True)"
+
+
 def test_what_is_refused():
     a = tg.zeros(4, 3)
     with pytest.raises(ValueError, match=r"\(4, 3\).*\(2,\)"):
