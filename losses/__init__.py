@@ -16,6 +16,7 @@ from . import (
     combining,
     contrastive,
     ctc,
+    detection,
     divergences,
     ensembles,
     fairness,
@@ -43,6 +44,7 @@ from .classification import *
 from .combining import *
 from .contrastive import *
 from .ctc import *
+from .detection import *
 from .divergences import *
 from .ensembles import *
 from .fairness import *
@@ -84,6 +86,7 @@ __all__ = [
     *angular.__all__,
     *overlaps.__all__,
     *boxes.__all__,
+    *detection.__all__,
     *adversarial.__all__,
     *variational.__all__,
     *sequences.__all__,

@@ -98,6 +98,13 @@ def positive(what: str, name: str, value: Any) -> None:
     check(as_tensor(value) > 0, f"{what}: {name} must be positive, not {{}}", value)
 
 
+def not_negative(what: str, name: str, value: Any) -> None:
+    """Check a setting that must be 0 or more, number or Tensor."""
+    if type(value) is float and value >= 0.0:
+        return
+    check(as_tensor(value) >= 0, f"{what}: {name} must not be negative, not {{}}", value)
+
+
 def first_bad(good: Any, value: Any) -> str:
     """Which entry is not good, for a message: its value and its place."""
     if not getattr(value, "shape", ()):
