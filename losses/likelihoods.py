@@ -130,7 +130,7 @@ def gaussian_nll_loss(
     var = var + stop_gradient(clamp_min(var, eps) - var)
     error = input - target
     loss = 0.5 * (log(var) + error * error / var)
-    return reduce(loss + 0.5 * math.log(2.0 * math.pi) if full else loss, reduction)
+    return reduce(loss + 0.5 * log(2.0 * math.pi) if full else loss, reduction)
 
 
 def _variances(input: Tensor, var: Any) -> Tensor:

@@ -265,6 +265,7 @@ def general_robust_loss(
     error = (input - target) / scale
     alpha = clip(alpha, -FARTHEST, FARTHEST)
     if isinstance(alpha, Tensor):
+        alpha = alpha.to(error.dtype)
         near = abs(alpha - 2.0) < 0.5
         values = where(
             near,
