@@ -54,6 +54,8 @@ class Row:
     case: str = ""
     #: How to call the function if not as ``function(*operands, **settings)``.
     call: Callable[..., Any] | None = None
+    #: Whether the second operand may have another number of rows than the first (two samples).
+    uneven: bool = False
 
     @property
     def name(self) -> str:
