@@ -132,13 +132,14 @@ def smooth_l1_loss(
     error = input - target
     if is_number_zero(beta):
         return reduce(abs(error), reduction)
+    if type(beta) is not float or beta < 0.0:
+        message = "smooth_l1_loss: beta must not be negative, but it is {}"
+        check(as_tensor(beta) >= 0, message, beta)
     near = clip(error, -beta, beta)
     if isinstance(beta, Tensor):
-        check(beta >= 0, "smooth_l1_loss: beta must not be negative, but it is {}", beta)
         nought = beta == 0
         slope = where(nought, sign(error), near / where(nought, 1.0, beta))
     else:
-        positive("smooth_l1_loss", "beta, if not 0,", beta)
         slope = near / beta
     return reduce(slope * (error - 0.5 * near), reduction)
 

@@ -328,10 +328,10 @@ def test_tweedie_deviance_of_zeros_has_finite_derivatives():
 
 X, T = double([1.0, 2.0]), double([1.5, 2.5])
 REFUSED = {
-    "beta must not be negative, but it is -1": lambda: losses.smooth_l1_loss(
-        X, T, beta=double(-1.0)
+    "beta must not be negative, but it is -1": lambda: losses.smooth_l1_loss(X, T, beta=-1.0),
+    "beta must not be negative, but it is -2": lambda: losses.smooth_l1_loss(
+        X, T, beta=double(-2.0)
     ),
-    "beta, if not 0, must be positive, not -1": lambda: losses.smooth_l1_loss(X, T, beta=-1.0),
     r"quantile must be strictly between 0 and 1, but it is 1": lambda: losses.quantile_loss(
         X, T, 1.0
     ),
