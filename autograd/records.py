@@ -178,7 +178,7 @@ class Freed:
 
     __slots__ = ("shape", "dtype")
 
-    def __init__(self, array: ndarray) -> None:
+    def __init__(self, array: Any) -> None:
         self.shape, self.dtype = array.shape, array.dtype
 
 

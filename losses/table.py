@@ -95,7 +95,8 @@ class Row:
             for p in inspect.signature(self.function).parameters.values()
             if type(p.default) is float
         } | self.drawn_settings(settings)
-        found = {}
+        found: dict[str, Tensor] = {}
+        value: Any
         for name, value in given.items():
             if type(value) is float:
                 value = tensor(value, dtype="float64")

@@ -25,8 +25,8 @@ def _positions(index: ndarray, axis: int, shape: tuple[int, ...]) -> ndarray:
     if inner == 1:
         groups = np.arange(0, index.size * count, count).reshape(index.shape)
         return groups + index
-    groups = np.arange(index.size).reshape(-1, inner)
-    groups = groups // inner * (inner * (count - 1)) + groups
+    numbers = np.arange(index.size)
+    groups = numbers // inner * (inner * (count - 1)) + numbers
     return groups.reshape(index.shape) + index * inner
 
 
