@@ -153,7 +153,7 @@ def gradnorm_loss(
 
     >>> import tapegrad as tg
     >>> shared = tg.tensor([1.0, 1.0], requires_grad=True)
-    >>> steep, flat = (shared * tg.tensor([3.0, 4.0])).sum(), shared.sum() / 2**0.5
+    >>> steep, flat = (shared * tg.tensor([3.0, 4.0])).sum(), shared[0]
     >>> start = tg.stack([steep, flat]).detach()
     >>> weights = tg.ones(2, requires_grad=True)
     >>> loss = tg.losses.gradnorm_loss([steep, flat], start, weights, shared)
