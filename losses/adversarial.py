@@ -528,7 +528,7 @@ MORE_COUNTS = Kind(MORE_REALS.draw, exp)
 
 def _try_gradient_penalty(real: Any, fake: Any, mixing: Any = None, **settings: Any) -> Tensor:
     """The penalty of a small critic, by default without chance."""
-    if mixing is None and getattr(real, "ndim", 0):
+    if mixing is None and isinstance(real, Tensor):
         mixing = linspace(0.2, 0.8, real.shape[0], dtype=real.dtype)
     return gradient_penalty(lambda x: sin(x).sum(dim=1), real, fake, mixing=mixing, **settings)
 

@@ -8,6 +8,7 @@ averaged over the batch.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from tapegrad import Tensor, as_tensor, broadcast_to, exp, expm1, randn_like
@@ -215,7 +216,7 @@ def vae_loss(
     return elbo_loss(reconstruction, kl, beta, reduction)
 
 
-LIKELIHOODS = {
+LIKELIHOODS: dict[str, Callable[..., Tensor]] = {
     "bernoulli": bernoulli_reconstruction_loss,
     "gaussian": gaussian_reconstruction_loss,
 }
