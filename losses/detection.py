@@ -253,9 +253,8 @@ def yolo_v1_loss(
     by_box = where(
         responsible, lambda_coord * at + off * off, lambda_noobj * (confidence * confidence)
     )
-    wrong = input[..., split:] - target[..., 5:]
-    by_class = where(found, (wrong * wrong).sum(dim=-1), 0.0)
-    return reduce((by_box.sum(dim=-1) + by_class).sum(dim=(1, 2)), reduction)
+    wrong = where(found_box, input[..., split:] - target[..., 5:], 0.0)
+    return reduce(by_box.sum(dim=(1, 2, 3)) + (wrong * wrong).sum(dim=(1, 2, 3)), reduction)
 
 
 def _fit(box: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
