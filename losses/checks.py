@@ -7,7 +7,7 @@ can be replayed on other values and still be checked.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tapegrad import Tensor, as_tensor, check
@@ -163,6 +163,11 @@ def parameter_list(what: str, parameters: Any) -> list[Tensor]:
         parameters = parameters.values()
     elif hasattr(parameters, "shape"):
         parameters = [parameters]
+    if not isinstance(parameters, Iterable):
+        raise TypeError(
+            f"{what}: parameters must be tensors (one, an iterable or a dict of them) or a Module, "
+            f"not {type(parameters).__name__}"
+        )
     found = []
     for i, parameter in enumerate(parameters):
         if isinstance(parameter, tuple):  # (name, parameter), of named_parameters()
