@@ -19,9 +19,14 @@ from .linear import *
 from .module import *
 
 # The loss classes appear here under their PyTorch names; the table of losses lists them once.
+# Keras's do not: its CosineSimilarity is a loss, PyTorch's a layer.
 if _TYPE_CHECKING:
     from tapegrad.losses import *
-_LOSSES = {row.form.__name__: row.form for row in _losses.LOSSES if row.form}
+_LOSSES = {
+    row.form.__name__: row.form
+    for row in _losses.LOSSES
+    if row.form and row.form.__module__ != "tapegrad.losses.keras_named"
+}
 globals().update(_LOSSES)
 
 __all__ = [

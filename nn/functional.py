@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any
 
 from tapegrad import (
@@ -21,10 +22,19 @@ from tapegrad import (
 )
 from tapegrad import losses as _losses
 from tapegrad.functions.distances import normalize
-from tapegrad.losses import *
+
+# The losses, by PyTorch's names; the table lists them once. Keras's are other functions.
+if _TYPE_CHECKING:
+    from tapegrad.losses import *
+_LOSSES = {
+    row.function.__name__: row.function
+    for row in _losses.LOSSES
+    if row.function.__module__ != "tapegrad.losses.keras_named"
+}
+globals().update(_LOSSES)
 
 __all__ = [
-    *dict.fromkeys(row.function.__name__ for row in _losses.LOSSES),
+    *_LOSSES,
     "cosine_similarity",
     "fold",
     "linear",
