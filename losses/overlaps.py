@@ -62,7 +62,7 @@ PER = {"all": (0, 1, 2), "sample": (1, 2), "class": (0, 2), "both": 2}
 def dice_loss(
     input: Tensor,
     target: Tensor,
-    smooth: Any = 1.0,
+    smooth: Any = 0.0,
     per: str = "all",
     reduction: str = "mean",
     weight: Any = None,
@@ -77,16 +77,17 @@ def dice_loss(
     (each class of each sample, (N, C) losses). ``reduction`` and ``weight`` (factors that
     broadcast) are of those losses. ``squared``: Σp² + Σt² below the line, as first published.
 
-    With nothing in either mask the loss is 0; smooth > 0 also gives it a gradient there, while
-    with smooth = 0 its 0/0 counts as a perfect overlap, constant. A prediction of nothing at all
-    for an empty target is thus right, and any p > 0 costs Σp/(Σp + smooth).
+    With nothing in either mask the loss is 0: without smooth, 0/0 counts as a perfect overlap, with
+    gradient 0. Where the target alone is empty any p > 0 then costs 1, with gradient 0 too; give
+    masks that may be empty a smooth of about 1, and they cost Σp/(Σp + smooth). Keras's Dice, which
+    adds 1e-7 below the line only, gives the numbers of smooth = 0, but 1 for two empty masks.
 
     Raises ValueError when the shapes differ, the batch is empty, a number is outside [0, 1] or
     smooth is negative.
 
     >>> import tapegrad as tg
     >>> p, t = tg.tensor([0.5, 0.5, 0.0]), tg.tensor([1.0, 0.0, 0.0])
-    >>> tg.losses.dice_loss(p, t, smooth=0.0), tg.losses.dice_loss(p, t)
+    >>> tg.losses.dice_loss(p, t), tg.losses.dice_loss(p, t, smooth=1.0)
     (tensor(0.5000), tensor(0.3333))
 
     Source: Milletari et al. (2016), V-Net; the coefficient: Dice (1945), Measures of the amount of
@@ -101,7 +102,7 @@ def dice_loss(
 def jaccard_loss(
     input: Tensor,
     target: Tensor,
-    smooth: Any = 1.0,
+    smooth: Any = 0.0,
     per: str = "all",
     reduction: str = "mean",
     weight: Any = None,
@@ -113,7 +114,7 @@ def jaccard_loss(
 
     >>> import tapegrad as tg
     >>> p, t = tg.tensor([1.0, 1.0, 0.0]), tg.tensor([1.0, 0.0, 0.0])
-    >>> tg.losses.jaccard_loss(p, t, smooth=0.0)
+    >>> tg.losses.jaccard_loss(p, t)
     tensor(0.5000)
 
     Source: Rahman and Wang (2016), Optimizing intersection-over-union in deep neural networks for
@@ -130,7 +131,7 @@ def tversky_loss(
     target: Tensor,
     alpha: Any = 0.5,
     beta: Any = 0.5,
-    smooth: Any = 1.0,
+    smooth: Any = 0.0,
     per: str = "all",
     reduction: str = "mean",
     weight: Any = None,
@@ -143,11 +144,11 @@ def tversky_loss(
     and errors as in :func:`dice_loss`; any 0/0 counts as a perfect overlap.
 
     Keras's Tversky is documented so, but its alpha falls on the false negatives and its beta on
-    the false positives (Keras 3), and its sum below the line has 1e-7 added, that above has not.
+    the false positives (Keras 3).
 
     >>> import tapegrad as tg
     >>> p, t = tg.tensor([1.0, 1.0, 0.0, 0.0]), tg.tensor([1.0, 0.0, 1.0, 1.0])
-    >>> tg.losses.tversky_loss(p, t, alpha=0.5, beta=0.75, smooth=0.0)  # 1 TP, 1 FP, 2 FN
+    >>> tg.losses.tversky_loss(p, t, alpha=0.5, beta=0.75)  # 1 TP, 1 FP, 2 FN
     tensor(0.6667)
 
     Source: Salehi et al. (2017), Tversky loss function for image segmentation using 3D fully
@@ -163,7 +164,7 @@ def focal_tversky_loss(
     alpha: Any = 0.3,
     beta: Any = 0.7,
     gamma: Any = 4 / 3,
-    smooth: Any = 1.0,
+    smooth: Any = 0.0,
     per: str = "all",
     reduction: str = "mean",
     weight: Any = None,
@@ -181,7 +182,7 @@ def focal_tversky_loss(
 
     >>> import tapegrad as tg
     >>> p, t = tg.tensor([1.0, 1.0]), tg.tensor([1.0, 0.0])
-    >>> tg.losses.focal_tversky_loss(p, t, 1.0, 1.0, gamma=0.5, smooth=0.0)  # 0.5²
+    >>> tg.losses.focal_tversky_loss(p, t, 1.0, 1.0, gamma=0.5)  # 0.5²
     tensor(0.2500)
 
     Source: Abraham and Khan (2019), A novel focal Tversky loss function with improved attention
@@ -366,7 +367,7 @@ class JaccardLoss(Loss):
     """:func:`jaccard_loss` with its settings: probabilities in.
 
     >>> import tapegrad as tg
-    >>> tg.losses.JaccardLoss(smooth=0.0)(tg.tensor([1.0, 0.0]), tg.tensor([1.0, 1.0]))
+    >>> tg.losses.JaccardLoss()(tg.tensor([1.0, 0.0]), tg.tensor([1.0, 1.0]))
     tensor(0.5000)
     """
 
@@ -377,7 +378,7 @@ class TverskyLoss(Loss):
     """:func:`tversky_loss` with its settings: probabilities in.
 
     >>> import tapegrad as tg
-    >>> loss = tg.losses.TverskyLoss(alpha=0.3, beta=0.7, smooth=0.0)
+    >>> loss = tg.losses.TverskyLoss(alpha=0.3, beta=0.7)
     >>> loss(tg.tensor([1.0, 1.0]), tg.tensor([1.0, 0.0]))
     tensor(0.2308)
     """
@@ -389,7 +390,7 @@ class FocalTverskyLoss(Loss):
     """:func:`focal_tversky_loss` with its settings: probabilities in.
 
     >>> import tapegrad as tg
-    >>> loss = tg.losses.FocalTverskyLoss(gamma=1.0, smooth=0.0)
+    >>> loss = tg.losses.FocalTverskyLoss(gamma=1.0)
     >>> loss(tg.tensor([1.0, 1.0]), tg.tensor([1.0, 0.0]))
     tensor(0.2308)
     """
@@ -464,7 +465,7 @@ ROWS = (
         (PROBABILITY, BINARY),
         FocalTverskyLoss,
         names=("focal_tversky",),
-        settings=({"gamma": 2.0, "per": "class"}, {"gamma": 0.7, "weight": 0.5}),
+        settings=({"gamma": 2.0, "smooth": 0.3, "per": "class"}, {"gamma": 0.7, "weight": 0.5}),
     ),
     Row(
         lovasz_hinge_loss,
