@@ -280,13 +280,21 @@ def _power_of_scalars(x: Any, p: Any) -> Any:
     return settle(_power(x, p))
 
 
+#: Below it single precision has no 1/x.
+_TINY = 1e-37
+
+
 def _power_by_base(_y: Any, x: Any, p: Any) -> Any:
     if type(p) in (int, float):  # the usual constant exponents, without guards
         if p == 2:
             return 2.0 * x
         if p != 0:
             return p * pow(x, p - 1)
-    return choose(p == 0, 0.0, p * pow(x, choose(p == 0, 1.0, p - 1)))
+        return choose(True, 0.0, x)
+    # The derivative of x⁰ is 0 at any x, but it changes with p: p·x^(p-1) has to stay where x is
+    # large enough for 1/x.
+    flat = (p == 0) & ~((x > _TINY) | (x < -_TINY))
+    return choose(flat, 0.0, p * pow(x, choose(flat, 1.0, p - 1)))
 
 
 def _power_by_exponent(y: Any, x: Any, p: Any) -> Any:
