@@ -25,6 +25,12 @@ TRIED = [(row, i) for row in LOSSES for i in range(len(row.tried()))]
 PEERS = [(row, i) for row, i in TRIED if row.peer]
 #: Rows to call with bad operands: one for each function.
 FIRST = [row for row in LOSSES if not row.case]
+#: Keras's losses of class indices (N,) take (N, 1) as well.
+TAKE_COLUMNS = (
+    losses.sparse_categorical_crossentropy,
+    losses.categorical_generalized_cross_entropy,
+    losses.circle,
+)
 
 
 def name_of(value):
@@ -185,7 +191,8 @@ def test_lists_and_integers_are_refused(row):
 def test_a_second_operand_of_another_shape_is_refused(row):
     first, second, *rest = row.linked(row.draw())
     shorter = [] if row.uneven else [second[:-1]]
-    for wrong in (*shorter, second.unsqueeze(-1), second.unsqueeze(0)):
+    column = [] if row.function in TAKE_COLUMNS else [second.unsqueeze(-1)]
+    for wrong in (*shorter, *column, second.unsqueeze(0)):
         with pytest.raises(ValueError, match=r"\(.*\)"):
             row(first, wrong, *rest)
 
