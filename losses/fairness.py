@@ -70,7 +70,8 @@ def equal_opportunity_penalty(
 
     That compares true positive rates: the groups' mean predictions where the target is 1.
     ``target``: (N,), 0 or 1; what lies between counts as positive by that share. A group without
-    positives is left out. The rest as there.
+    positives is left out; Fairlearn counts its rate as 0, which no training can mend. The rest as
+    there.
 
     Raises ValueError also for a target outside [0, 1].
 
