@@ -7,11 +7,10 @@ averaged over the batch.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
-from tapegrad import Tensor, as_tensor, broadcast_to, exp, expm1, randn_like
+from tapegrad import Tensor, as_tensor, broadcast_to, exp, expm1, log, pi, randn_like
 
 from .base import Loss
 from .checks import inside, is_number_zero, matching, same_shape, tensors
@@ -143,7 +142,7 @@ def gaussian_reconstruction_loss(
     what = "gaussian_reconstruction_loss"
     input, target = matching(what, input=input, target=target)
     _rows(what, "input", input)
-    error, normaliser = input - target, math.log(2.0 * math.pi)
+    error, normaliser = input - target, log(2.0 * pi)
     if not is_number_zero(log_var):
         log_var = _fitting(what, "log_var", log_var, input)
         error, normaliser = error * exp(-0.5 * log_var), normaliser + log_var
