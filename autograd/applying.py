@@ -175,7 +175,7 @@ def _promote(
     floats = {
         found
         for value, is_weak in zip(values[start:], weak[start:])
-        if not is_weak and (found := dtype_of(value)).kind == "f"
+        if not is_weak and (found := dtype_of(value)).kind in "fc"
     }
     if len(floats) == 1:  # beside integers, booleans and Python numbers it decides
         (dtype,) = floats

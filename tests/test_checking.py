@@ -567,6 +567,12 @@ def test_complex_values_stay_inside():
     assert kinds == {("f", True), ("c", False)}
 
 
+def test_complex_step_beside_real_constants():
+    two = tg.full((2, 3), 2.0, dtype="float64")
+    for f in (lambda x: x * two, lambda x: x @ two.T, lambda x: tg.cat([tg.exp(x), two])):
+        assert "complex step" in str(report_of(f, X, order=1))
+
+
 def test_fixture(gradcheck):
     assert gradcheck(tg.tanh, X)
     assert gradcheck(lambda a, b: a * b, X, ROW, order=3)

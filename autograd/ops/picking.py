@@ -44,7 +44,9 @@ def _pick(x: Any, index: Any, axis: int) -> Any:
     shape = shape_of(x)
     if type(x) is not ndarray or type(index) not in PLAIN:
         return _pick_any(x, index, axis, shape)
-    index = np.asarray(index)
+    index = np.asarray(index, np.int64)  # small integers would overflow in positions
+    if x.size > 10_000 and not x.flags.c_contiguous:  # a copy would cost more
+        return _pick_any(x, index, axis, shape)
     inside = _inside(index, shape[axis])
     if _every(inside):
         return x.reshape(-1)[_positions(index, axis, shape)]
@@ -65,7 +67,7 @@ def _place(g: Any, index: Any, axis: int, count: int) -> Any:
         index, g = np.expand_dims(index, axis), np.expand_dims(g, axis)
         beside = np.reshape(np.arange(count), (count,) + (1,) * (len(shape_of(g)) - axis - 1))
         return np.where(index == beside, g, dtype_of(g).type(0))
-    g, index = np.asarray(g), np.asarray(index)
+    g, index = np.asarray(g), np.asarray(index, np.int64)
     shape = (*g.shape[:axis], count, *g.shape[axis:])
     out = np.zeros(shape, g.dtype)
     inside = _inside(index, count)
