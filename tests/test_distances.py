@@ -145,3 +145,32 @@ def test_what_is_refused():
         tg.cosine_similarity(a, a, dim=2)
     with pytest.raises(IndexError, match="normalize: dimension 1"):
         F.normalize(tg.zeros(3))
+
+
+@pytest.mark.parametrize("p", [1.5, 2.0, 3.0, 4.0])
+@pytest.mark.parametrize("scale", [1e-30, 1e-20, 1e-12, 1e19, 1e30])
+def test_lengths_whose_squares_are_out_of_range(scale, p):
+    """In float32 squares end at 1e-45 and 3e38; the length of a vector and its direction do not."""
+    v = np.array([[1.5, -2.0, 0.5], [0.0, 1.0, 1.0]])
+    x = tg.tensor(scale * v, dtype="float32", requires_grad=True)
+    y = tg.pairwise_distance(x, tg.zeros(2, 3), p, eps=0.0)
+    wanted = (np.abs(v) ** p).sum(axis=1) ** (1.0 / p)
+    np.testing.assert_allclose(y.detach().numpy(), scale * wanted, rtol=1e-5)
+    (first,) = tg.grad(y.sum(), x, create_graph=True)
+    towards = np.sign(v) * (np.abs(v) / wanted[:, None]) ** (p - 1.0)
+    np.testing.assert_allclose(first.detach().numpy(), towards, rtol=1e-5)
+    (second,) = tg.grad((first * tg.tensor([1.0, 0.0, 0.0])).sum(), x)
+    assert np.isfinite(second.numpy()).all()
+    if p == 2.0:
+        bent = (np.eye(3)[0] - v[0, 0] * v[0] / wanted[0] ** 2) / wanted[0] / scale
+        np.testing.assert_allclose(second.numpy()[0], bent, rtol=1e-4, atol=1e-6 / scale)
+    np.testing.assert_allclose(
+        F.normalize(x, p, eps=0.0).detach().numpy(), v / wanted[:, None], rtol=1e-5
+    )
+
+
+def test_huge_vectors_have_an_angle():
+    a, b = tg.tensor([[1e30, 1e30]]), tg.tensor([[1e25, 0.0]])
+    assert tg.cosine_similarity(a, b).item() == pytest.approx(math.sqrt(0.5), rel=1e-6)
+    assert tg.pairwise_distance(tg.tensor([math.inf]), tg.zeros(1)).item() == math.inf
+    assert math.isnan(tg.pairwise_distance(tg.tensor([math.nan, 1e30]), tg.zeros(2)).item())

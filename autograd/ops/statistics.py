@@ -75,19 +75,28 @@ std = reduction(
 # -- norms ------------------------------------------------------------------------------------
 @wide
 def _vector_norm(x: Any, *, axis: tuple[int, ...], keepdims: bool, ord: float) -> Any:
+    if ord in (0, 1) or math.isinf(ord):
+        size = np.abs(x)
+        if ord == 1:
+            return add_up(size, axis=axis, keepdims=keepdims)
+        if ord == 0:
+            return add_up(size != 0, axis=axis, keepdims=keepdims, dtype=dtype_of(x))
+        return (largest if ord > 0 else smallest)(size, axis=axis, keepdims=keepdims)
+    try:
+        with np.errstate(over="raise", under="raise"):
+            return _root_of_powers(x, axis, keepdims, ord)
+    except FloatingPointError:  # the powers of elements divided by the largest stay in range
+        top = largest(np.abs(x), axis=axis, keepdims=True)
+        top = np.where((top > 0.0) & (top < math.inf), top, 1.0)
+        y = _root_of_powers(x / top, axis, keepdims, ord)
+        return y * np.reshape(top, shape_of(y))
+
+
+def _root_of_powers(x: Any, axis: tuple[int, ...], keepdims: bool, ord: float) -> Any:
     if ord == 2:
         return np.sqrt(add_up(x * x, axis=axis, keepdims=keepdims))
-    size = np.abs(x)
-    if ord == 1:
-        return add_up(size, axis=axis, keepdims=keepdims)
-    if ord == math.inf:
-        return largest(size, axis=axis, keepdims=keepdims)
-    if ord == -math.inf:
-        return smallest(size, axis=axis, keepdims=keepdims)
-    if ord == 0:
-        return add_up(size != 0, axis=axis, keepdims=keepdims, dtype=dtype_of(x))
     with np.errstate(divide="ignore"):  # 0 to a negative power
-        total = add_up(np.power(size, ord), axis=axis, keepdims=keepdims)
+        total = add_up(np.power(np.abs(x), ord), axis=axis, keepdims=keepdims)
         return np.power(total, 1.0 / ord)
 
 
@@ -99,12 +108,12 @@ def _norm_weight(y: Any, x: Any, *, axis: tuple[int, ...], ord: float) -> Any:
     if math.isinf(ord):
         return sign(x) * shared(y, abs(x), axis)
     zero = y == 0
-    inverse = 1.0 / where(zero, math.inf, y)  # 0 where y is
+    share = x / where(zero, math.inf, y)  # 0 where y is
     if ord == 2:
-        return x * inverse
+        return share
     if ord > 0 and ord % 2 == 0:  # smooth at elements that are 0, to any order: not through abs
-        return pow(x * inverse, float(ord - 1))
-    size = where(x == 0, 1.0, abs(x)) * inverse
+        return pow(share, float(ord - 1))
+    size = where(x == 0, 1.0, abs(share))
     return where((x == 0) | zero, 0.0, sign(x) * pow(where(zero, 1.0, size), float(ord - 1)))
 
 
