@@ -292,9 +292,11 @@ def _power_by_base(_y: Any, x: Any, p: Any) -> Any:
             return p * pow(x, p - 1)
         return choose(True, 0.0, x)
     # The derivative of x⁰ is 0 at any x, but it changes with p: p·x^(p-1) has to stay where x is
-    # large enough for 1/x.
-    flat = (p == 0) & ~((x > _TINY) | (x < -_TINY))
-    return choose(flat, 0.0, p * pow(x, choose(flat, 1.0, p - 1)))
+    # large enough for 1/x. Adding 0 takes the sign off -0, adding -0 does nothing.
+    zero = p == 0
+    flat = zero & ~((x > _TINY) | (x < -_TINY))
+    slope = p * pow(x, choose(flat, 1.0, p - 1)) + choose(zero, 0.0, firm(-0.0, x))
+    return choose(flat, 0.0, slope)
 
 
 def _power_by_exponent(y: Any, x: Any, p: Any) -> Any:
