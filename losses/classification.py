@@ -340,7 +340,6 @@ ROWS = (
         binary_cross_entropy,
         (PROBABILITY, TARGET),
         BCELoss,
-        names=("bce",),
         settings=({"weight": POSITIVE},),
         peer="torch",
     ),

@@ -21,7 +21,14 @@ __all__ = ["get", "register"]
 _REGISTERED: dict[str, tuple[str, Callable[..., Any]]] = {}
 
 #: Says too little: PyTorch's cross_entropy takes logits, what Keras spells so takes probabilities.
-_AMBIGUOUS = {"crossentropy"}
+_AMBIGUOUS = {
+    "crossentropy": (
+        "cross_entropy",
+        "categorical_crossentropy",
+        "sparse_categorical_crossentropy",
+        "binary_crossentropy",
+    )
+}
 
 
 def get(identifier: Any, **settings: Any) -> Callable[..., Any]:
@@ -89,7 +96,7 @@ def _named(name: str, override: bool, thing: Callable[..., Any]) -> Callable[...
             f"register: {name!r} must be a function of tensors or a class of such, "
             f"not {type(thing).__name__}"
         )
-    key = _key(name)
+    key = plain(name)
     if not key:
         raise ValueError(f"register: a name has letters or digits, {name!r} has none")
     known = _REGISTERED.get(key) or _known().get(key)
@@ -126,7 +133,7 @@ def _bound(name: str, thing: Any, settings: dict[str, Any]) -> Callable[..., Any
 def _found(name: str) -> Callable[..., Any]:
     """The class or function that a name means."""
     last = name.rpartition(".")[2]  # nn.MSELoss, F.mse_loss
-    key = _key(last)
+    key = plain(last)
     if key in _REGISTERED:
         return _REGISTERED[key][1]
     known = _known()
@@ -138,14 +145,14 @@ def _found(name: str) -> Callable[..., Any]:
                 return known[spelling][1]
     names = known | _REGISTERED
     near: dict[str, str] = {}
-    for match in difflib.get_close_matches(key, names, n=12, cutoff=0.6):
+    for match in _AMBIGUOUS.get(key) or difflib.get_close_matches(key, names, n=12):
         shown, thing = names[match]
         near.setdefault(_name_of(thing), f"{shown!r} ({_name_of(thing)})")
     hint = f"near it are {', '.join([*near.values()][:4])}; " if near else ""
     raise ValueError(f"no loss is called {name!r}; {hint}losses.LOSSES has all")
 
 
-def _key(name: str) -> str:
+def plain(name: str) -> str:
     """A name without case, spaces and punctuation."""
     return re.sub(r"[^0-9a-z]", "", name.lower())
 
@@ -174,7 +181,7 @@ def _known() -> dict[str, tuple[str, Callable[..., Any]]]:
             if inspect.isclass(thing) and issubclass(thing, Loss):
                 claims.append((name, thing))
     known: dict[str, tuple[str, Callable[..., Any]]] = {}
-    for spelling in (str.lower, _key, lambda name: _key(name).removesuffix("loss")):
+    for spelling in (str.lower, plain, lambda name: plain(name).removesuffix("loss")):
         for name, thing in claims:
             if spelling(name):
                 known.setdefault(spelling(name), (name, thing))

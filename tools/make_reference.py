@@ -339,7 +339,8 @@ def row_of(function: Any, rows: list[Row]) -> str:
     real = dict.fromkeys(
         f"`{name}`" for row in rows for given in row.tried() for name in row.real_settings(given)
     )
-    peers = dict.fromkeys({"torch": "PyTorch", "keras": "Keras"}.get(row.peer, "") for row in rows)
+    libraries = {"torch": "PyTorch", "keras": "Keras"}
+    peers = dict.fromkeys(libraries.get(row.peer.partition(":")[0], "") for row in rows)
     cells = (
         shown_name(function.__name__),
         ", ".join(shown_name(name) for name in forms),
