@@ -686,6 +686,7 @@ ROWS = (
         binary_crossentropy,
         (PROBABILITY, PROBABILITY),
         BinaryCrossentropy,
+        names=("bce",),
         settings=(
             {"label_smoothing": 0.2},
             {"from_logits": True, "label_smoothing": 0.1},
