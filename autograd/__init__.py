@@ -48,6 +48,7 @@ from .modes import (
     set_detect_anomaly,
     set_grad_enabled,
 )
+from .ops import picking as _picking  # registers it: only the losses, loaded late, use it
 from .ops.engine import check, stop_gradient
 from .protocols import from_dlpack
 from .registry import REGISTRY, Primitive, Sample

@@ -1,6 +1,8 @@
 """``pick`` and its transpose ``place`` beside loops: any layout, any integers, batched or not."""
 
 import itertools
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -90,3 +92,12 @@ def test_an_index_changed_after_use_is_refused():
     index[0] = 1
     with pytest.raises(RuntimeError, match="changed in place"):
         y.sum().backward()
+
+
+def test_every_primitive_is_registered_by_the_engine():
+    """Not only when the losses, which are loaded late, ask for it."""
+    code = (
+        "import tapegrad as tg; known = set(tg.REGISTRY); tg.losses, tg.nn, tg.optim\n"
+        "assert set(tg.REGISTRY) == known, set(tg.REGISTRY) - known"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
