@@ -206,7 +206,7 @@ def class_balanced_weights(counts: Tensor, beta: Any = 0.999) -> Tensor:
     """
     counts = _counts("class_balanced_weights", counts)
     check(
-        (as_tensor(beta) >= 0.0) & (as_tensor(beta) < 1.0),
+        (beta >= 0.0) & (beta < 1.0),
         "class_balanced_weights: beta must be in [0, 1), not {}; for beta → 1, weights 1/n, use "
         "balanced_weights",
         beta,
@@ -314,7 +314,7 @@ ROWS = (
         poly_loss,
         (LOGITS, LABELS),
         PolyLoss,
-        names=("poly", "poly1_cross_entropy"),
+        names=("poly", "poly1"),
         settings=({"epsilon": -0.5},),
     ),
     Row(poly_loss, (LOGITS, DISTRIBUTION), settings=({"epsilon": 2.0},), case="probabilities"),

@@ -400,8 +400,7 @@ def categorical_generalized_cross_entropy(
     input, target = tensors(what, input=input, target=target)
     not_empty(what, "input", input)
     inside(what, "input", input, 0.0, 1.0, "these are no probabilities")
-    number = as_tensor(q)
-    check((number > 0.0) & (number < 1.0), f"{what}: q must be between 0 and 1, not {{}}", q)
+    check((q > 0.0) & (q < 1.0), f"{what}: q must be between 0 and 1, not {{}}", q)
     dim = input.ndim - 1
     p = pick(input, _indices(what, input, target, dim, None), axis=dim)
     return _reduced(what, (1.0 - _power(p, q)) / q, reduction, weight)
