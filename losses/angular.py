@@ -1,7 +1,7 @@
 """Losses on the angle between an embedding and the centre of its class.
 
-The cosine of an angle is that of vectors divided by max(length, 1e-12). A zero vector is at right
-angles to everything, and its gradient is large but finite.
+The cosine of an angle is that of vectors divided by max(length, 1e-12). Between a zero vector and
+anything cosine and sine are 0, and its gradient is large but finite.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from tapegrad import Tensor, arange, as_tensor, clip, cos, log_softmax, randn, safe_sqrt, sin, where
+from tapegrad import Tensor, arange, as_tensor, cos, log_softmax, norm, randn, sin, where
 from tapegrad.functions.distances import normalize
 from tapegrad.ops.picking import pick
 
 from .base import Loss
-from .checks import dimensions, inside, not_empty, positive, tensors
+from .checks import dimensions, inside, not_empty, not_negative, positive, setting, tensors
 from .checks import labels as check_labels
+from .contrastive import labelled
 from .kinds import REAL, Kind
 from .reducing import reduce
 from .table import Row
@@ -34,8 +35,8 @@ def arcface_loss(
     """ArcFace: cross-entropy of scale·cos θ, the angle θ to the own centre being made θ + margin.
 
     ``embeddings``: (N, D); ``centres``: (C, D), one for each class, learned with the network;
-    ``labels``: (N,), integers in 0 … C - 1. ``margin``: an angle in 0 … π, in radians; ``scale``:
-    positive; both may be Tensors.
+    ``labels``: (N,), integers in 0 … C - 1. ``margin``: an angle in 0 … π, in radians, one number or
+    one for each embedding, (N,); ``scale``: positive, one number or (N, 1); both may be Tensors.
 
     Where θ + margin exceeds π, cos(θ + margin) would rise again; there it is replaced by
     cos θ - margin·sin(margin), as in the authors' code, with a step down. On the own centre (θ = 0)
@@ -56,11 +57,14 @@ def arcface_loss(
     recognition.
     """
     what = "arcface_loss"
-    cosine = _cosines(what, embeddings, centres, labels)
+    x, w, labels = _units(what, embeddings, centres, labels)
+    setting(what, "margin", margin, labels.shape)
     inside(what, "margin", as_tensor(margin), 0.0, math.pi)
+    cosine = x @ w.T
     own = pick(cosine, labels, axis=1)
-    # sin θ without the angle, whose derivative is infinite where it is 0 or π
-    sine = safe_sqrt(clip((1.0 - own) * (1.0 + own), 0.0))
+    # sin θ is the length of what is at right angles to the centre. Neither through the angle, whose
+    # derivative is infinite where it is 0 or π, nor √(1 - cos² θ), which loses half the digits.
+    sine = norm(x - own.unsqueeze(1) * w[labels], dim=1)
     turned = own * cos(margin) - sine * sin(margin)
     turned = where(own > -cos(margin), turned, own - margin * sin(margin))
     return _cross_entropy(what, cosine, turned, labels, scale, reduction)
@@ -88,37 +92,35 @@ def cosface_loss(
     Source: Wang et al. (2018), CosFace: large margin cosine loss for deep face recognition.
     """
     what = "cosface_loss"
-    cosine = _cosines(what, embeddings, centres, labels)
-    inside(what, "margin", as_tensor(margin), 0.0, math.inf)
+    x, w, labels = _units(what, embeddings, centres, labels)
+    not_negative(what, "margin", margin, labels.shape)
+    cosine = x @ w.T
     own = pick(cosine, labels, axis=1) - margin
     return _cross_entropy(what, cosine, own, labels, scale, reduction)
 
 
-def _cosines(what: str, embeddings: Any, centres: Any, labels: Any) -> Tensor:
-    """Checked operands; the cosines of all embeddings with all centres."""
+def _units(what: str, embeddings: Any, centres: Any, labels: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """Checked operands, the vectors brought to length 1."""
     (centres,) = tensors(what, centres=centres)
     embeddings, labels = tensors(what, embeddings=embeddings, labels=labels)
     dimensions(what, "embeddings", embeddings, "(N, D)", 2)
     not_empty(what, "embeddings", embeddings)
+    not_empty(what, "centres", centres)
     if centres.ndim != 2 or centres.shape[1] != embeddings.shape[1]:
         raise ValueError(
             f"{what}: for embeddings of shape {embeddings.shape} centres must have shape "
             f"(C, {embeddings.shape[1]}), not {centres.shape}"
         )
-    if labels.shape != embeddings.shape[:1]:
-        raise ValueError(
-            f"{what}: for embeddings of shape {embeddings.shape} labels must have shape "
-            f"{embeddings.shape[:1]}, not {labels.shape}"
-        )
+    labelled(what, "embeddings", embeddings, labels)
     check_labels(what, f"labels for centres of shape {centres.shape}", labels, centres.shape[0])
-    return normalize(embeddings) @ normalize(centres).T
+    return normalize(embeddings), normalize(centres), labels
 
 
 def _cross_entropy(
     what: str, cosine: Tensor, own: Tensor, labels: Tensor, scale: Any, reduction: str
 ) -> Tensor:
     """Cross-entropy of scaled cosines, with another number at the own centre."""
-    positive(what, "scale", scale)
+    positive(what, "scale", scale, (cosine.shape[0], 1))
     is_own = labels.unsqueeze(1) == arange(cosine.shape[1])
     log_p = log_softmax(where(is_own, own.unsqueeze(1), cosine) * scale, dim=1)
     return reduce(-pick(log_p, labels, axis=1), reduction)

@@ -91,17 +91,40 @@ def inside(what: str, name: str, value: Tensor, low: float, high: float, hint: s
     check(all_between(value, low=low, high=high), message, value)
 
 
-def positive(what: str, name: str, value: Any) -> None:
-    """Check a setting that must be above 0, number or Tensor."""
+def setting(what: str, name: str, value: Any, shape: tuple[int, ...] | None = None) -> None:
+    """Refuse a setting that is neither a number nor a tensor, or a tensor that does not broadcast
+    to ``shape``: against (N,) losses one of (N, 1) would make N × N of them."""
+    if isinstance(value, (int, float)):
+        return
+    given = getattr(value, "shape", None)
+    if given is None:
+        raise TypeError(
+            f"{what}: {name} must be a number or a tensor, not {type(value).__name__} {value!r}"
+        )
+    if shape is None or not given:
+        return
+    if len(given) > len(shape) or any(
+        n not in (1, wanted) for n, wanted in zip(given[::-1], shape[::-1])
+    ):
+        raise ValueError(
+            f"{what}: {name} must be one number"
+            f"{f' or broadcast to {shape}' if shape else ''}, but it has shape {given}"
+        )
+
+
+def positive(what: str, name: str, value: Any, shape: tuple[int, ...] | None = None) -> None:
+    """Check a setting that must be above 0, number or Tensor (broadcasting to ``shape``)."""
     if type(value) is float and value > 0.0:
         return
+    setting(what, name, value, shape)
     check(as_tensor(value) > 0, f"{what}: {name} must be positive, not {{}}", value)
 
 
-def not_negative(what: str, name: str, value: Any) -> None:
-    """Check a setting that must be 0 or more, number or Tensor."""
+def not_negative(what: str, name: str, value: Any, shape: tuple[int, ...] | None = None) -> None:
+    """Check a setting that must be 0 or more, number or Tensor (broadcasting to ``shape``)."""
     if type(value) is float and value >= 0.0:
         return
+    setting(what, name, value, shape)
     check(as_tensor(value) >= 0, f"{what}: {name} must not be negative, not {{}}", value)
 
 

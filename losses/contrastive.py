@@ -53,7 +53,7 @@ def contrastive_loss(
 
     ``a``, ``b``: embeddings of shape (..., D); ``same``: of shape (...), 1 (or True) where the two
     belong together and 0 where they do not. (The paper's Y says the opposite.) ``margin``:
-    positive, may be a Tensor. Embeddings that coincide though they should not cost ½margin²; the
+    positive, one number or one for each pair; may be a Tensor. Embeddings that coincide though they should not cost ½margin²; the
     distance has no direction there, and its derivatives count as 0.
 
     Raises ValueError when shapes differ, the batch is empty, the margin is not positive or
@@ -68,7 +68,7 @@ def contrastive_loss(
     mapping.
     """
     a, b = matching("contrastive_loss", a=a, b=b)
-    positive("contrastive_loss", "margin", margin)
+    positive("contrastive_loss", "margin", margin, a.shape[:-1])
     together = _same("contrastive_loss", same, a)
     gap = a - b
     missing = clip(margin - norm(gap, dim=-1), 0.0)
@@ -105,8 +105,8 @@ def info_nce_loss(
 
     ``query``, ``positive_key``: (N, D), row by row belonging together. ``negative_keys``: (M, D)
     for all queries, or (N, M, D), M for each; without them the other rows' positive keys are the
-    negatives, so that a single pair has none and costs 0. ``temperature``: positive, may be a
-    Tensor.
+    negatives, so that a single pair has none and costs 0. ``temperature``: positive, one
+    number or one for each query, (N, 1); may be a Tensor.
 
     Raises ValueError when shapes do not fit, the batch is empty or the temperature is not positive.
 
@@ -123,7 +123,7 @@ def info_nce_loss(
     what = "info_nce_loss"
     query, positive_key = matching(what, query=query, positive_key=positive_key)
     dimensions(what, "query", query, "(N, D)", 2)
-    positive(what, "temperature", temperature)
+    positive(what, "temperature", temperature, (query.shape[0], 1))
     query, positive_key = normalize(query), normalize(positive_key)
     if negative_keys is None:
         log_p = log_softmax(query @ positive_key.T / temperature, dim=1)
@@ -164,8 +164,8 @@ def nt_xent_loss(z1: Tensor, z2: Tensor, temperature: Any = 0.5, reduction: str 
     """
     z1, z2 = matching("nt_xent_loss", z1=z1, z2=z2)
     dimensions("nt_xent_loss", "z1", z1, "(N, D)", 2)
-    positive("nt_xent_loss", "temperature", temperature)
     n = z1.shape[0]
+    positive("nt_xent_loss", "temperature", temperature, (2 * n, 1))
     partner = cat([arange(n, 2 * n), arange(n)])
     return reduce(
         -pick(_log_softmax_of_others(cat([z1, z2]), temperature), partner, axis=1), reduction
@@ -207,10 +207,10 @@ def supervised_contrastive_loss(
     dimensions(what, "features", features, "(N, D) or (N, V, D)", 2, 3)
     not_empty(what, "features", features)
     labelled(what, "features", features, labels)
-    positive(what, "temperature", temperature)
     if features.ndim == 3:
         labels = broadcast_to(labels.unsqueeze(1), features.shape[:2]).flatten()
         features = features.flatten(0, 1)
+    positive(what, "temperature", temperature, (features.shape[0], 1))
     itself = eye(features.shape[0], dtype="bool")
     positives = logical_and(labels.unsqueeze(1) == labels, ~itself)
     count = positives.sum(dim=1)

@@ -26,7 +26,7 @@ from tapegrad import (
 )
 
 from .base import Loss
-from .checks import dimensions, matching, not_empty, tensors
+from .checks import dimensions, matching, not_empty, setting, tensors
 from .checks import positive as _positive
 from .contrastive import TWO_CLASSES, labelled
 from .kinds import REAL
@@ -57,9 +57,9 @@ def triplet_margin_loss(
 ) -> Tensor:
     """Triplet loss max(0, margin + d(a, p) - d(a, n)), with d(x, y) = ‖x - y + eps‖ₚ.
 
-    ``anchor``, ``positive``, ``negative``: embeddings of one shape (..., D). ``margin``: positive;
-    ``p``: the order of the norm, positive; ``eps``: see :func:`tapegrad.pairwise_distance`. All
-    three may be Tensors. ``swap``: take the smaller of d(a, n) and d(p, n), the anchor and the
+    ``anchor``, ``positive``, ``negative``: embeddings of one shape (..., D). ``margin``: positive,
+    one number or one for each triplet; ``p``: the order of the norm, positive; ``eps``: see
+    :func:`tapegrad.pairwise_distance`. All three may be Tensors. ``swap``: take the smaller of d(a, n) and d(p, n), the anchor and the
     positive in swapped roles; equal ones share the gradient.
 
     Where eps is added to points that coincide, the gradient is that of ‖eps‖, as torch's; with
@@ -76,7 +76,8 @@ def triplet_margin_loss(
     local feature descriptors with triplets and shallow convolutional neural networks.
     """
     what = "triplet_margin_loss"
-    _positive(what, "p", p)
+    _positive(what, "p", p, ())
+    setting(what, "eps", eps, ())
 
     def distance(x: Tensor, y: Tensor) -> Tensor:
         return pairwise_distance(x, y, p, eps)
@@ -124,8 +125,8 @@ def _triplets(
     reduction: str,
 ) -> Tensor:
     anchor, positive, negative = matching(what, anchor=anchor, positive=positive, negative=negative)
-    _positive(what, "margin", margin)
     near, far = distance(anchor, positive), distance(anchor, negative)
+    _positive(what, "margin", margin, near.shape)
     if swap:
         far = minimum(far, distance(positive, negative))
     return reduce(clip(margin + near - far, 0.0), reduction)
@@ -142,8 +143,8 @@ def batch_hard_triplet_loss(
     negative in the batch, max(0, margin + max d(a, p) - min d(a, n)).
 
     ``embeddings``: (N, D), d being the Euclidean distance, or its square if ``squared``;
-    ``labels``: (N,), any integers. ``margin``: positive, may be a Tensor; None gives the soft
-    margin, log(1 + exp(max d(a, p) - min d(a, n))). Positives or negatives at equal distance share
+    ``labels``: (N,), any integers. ``margin``: positive, one number or one for each anchor, (N,);
+    may be a Tensor; None gives the soft margin, log(1 + exp(max d(a, p) - min d(a, n))). Positives or negatives at equal distance share
     the gradient evenly; embeddings that coincide have distance 0 with derivative 0.
 
     An anchor without a positive or without a negative is left out: it costs 0 and the mean is over
@@ -163,12 +164,12 @@ def batch_hard_triplet_loss(
     """
     what = "batch_hard_triplet_loss"
     distance, positives, negatives = _pairs(what, embeddings, labels, squared)
-    near = amax(where(positives, distance, 0.0), dim=1)
+    near = amax(where(positives, distance, -math.inf), dim=1)
     far = amin(where(negatives, distance, math.inf), dim=1)
     if margin is None:
         loss = softplus(near - far)
     else:
-        _positive(what, "margin", margin)
+        _positive(what, "margin", margin, labels.shape)
         loss = clip(margin + near - far, 0.0)
     anchors = logical_and(any(positives, dim=1), any(negatives, dim=1))
     return _mean_over(anchors, loss, reduction)
@@ -186,7 +187,7 @@ def semi_hard_triplet_loss(
 
     ``embeddings``: (N, D), d being the squared Euclidean distance, or not squared if ``squared``
     is False; FaceNet's embeddings have length 1. ``labels``: (N,), any integers. ``margin``:
-    positive, may be a Tensor. Where no negative is farther away than the positive, the farthest
+    positive, one number or one for each anchor, (N, 1); may be a Tensor. Where no negative is farther away than the positive, the farthest
     negative is taken. Negatives at equal distance share the gradient evenly. Memory grows as N³.
 
     The mean is over the pairs of an anchor and a positive, of anchors that have a negative. Without
@@ -208,12 +209,12 @@ def semi_hard_triplet_loss(
     """
     what = "semi_hard_triplet_loss"
     distance, positives, negatives = _pairs(what, embeddings, labels, squared)
-    _positive(what, "margin", margin)
+    _positive(what, "margin", margin, (distance.shape[0], 1))
     # by anchor, positive and negative
     from_anchor = distance.unsqueeze(1)
     farther = logical_and(negatives.unsqueeze(1), from_anchor > distance.unsqueeze(2))
     semi_hard = amin(where(farther, from_anchor, math.inf), dim=2)
-    farthest = amax(where(negatives, distance, 0.0), dim=1, keepdim=True)
+    farthest = amax(where(negatives, distance, -math.inf), dim=1, keepdim=True)
     loss = clip(margin + distance - where(any(farther, dim=2), semi_hard, farthest), 0.0)
     return _mean_over(logical_and(positives, any(negatives, dim=1, keepdim=True)), loss, reduction)
 

@@ -141,6 +141,11 @@ def test_what_is_refused():
         tg.cosine_similarity(a, tg.zeros(2))
     with pytest.raises(ValueError, match=r"\(4, 3\).*\(2,\)"):
         tg.pairwise_distance(a, tg.zeros(2))
+    for order in (tg.ones(4, 1), tg.ones(1)):
+        with pytest.raises(
+            ValueError, match=r"p of a norm must be one number, .* shape \((4, 1|1,)"
+        ):
+            tg.pairwise_distance(a, a, order)
     with pytest.raises(IndexError, match="cosine_similarity: dimension 2"):
         tg.cosine_similarity(a, a, dim=2)
     with pytest.raises(IndexError, match="normalize: dimension 1"):

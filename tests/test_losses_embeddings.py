@@ -2,6 +2,7 @@
 forms and limits; at coinciding embeddings, zero vectors, one row, one class; what is refused."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -48,6 +49,30 @@ def finite_to_second_order(function, *points):
         for g in tg.grad(squares, xs, materialize_grads=True):
             assert np.isfinite(g.numpy()).all()
     return value.item(), [g.detach().numpy() for g in first]
+
+
+def test_huge_embeddings():
+    """Distances and angles of what has no squares in float32."""
+    scales = (1.0, 1e19, 1e30)
+    x = [tg.tensor(s * draw(4, 3), dtype="float32") for s in scales]
+    labels = tg.tensor([0, 0, 1, 1])
+    for loss in (
+        lambda x: losses.triplet_margin_loss(x, x.flip(0), x.roll(1, 0)),
+        lambda x: losses.batch_hard_triplet_loss(x, labels),
+        lambda x: losses.semi_hard_triplet_loss(x, labels, squared=False),
+    ):
+        far = losses.contrastive_loss(x[2], -x[2], tg.zeros(4))
+        assert far.item() == 0.0
+        slope = [loss(x[i]).item() / scales[i] for i in (1, 2)]
+        assert slope[1] > 0.1 and slope[0] == pytest.approx(slope[1], rel=1e-5)
+    for loss in (
+        lambda x: losses.info_nce_loss(x, x.flip(0)),
+        lambda x: losses.nt_xent_loss(x, x.flip(0)),
+        lambda x: losses.supervised_contrastive_loss(x, labels),
+        lambda x: losses.arcface_loss(x, x, labels),
+        lambda x: losses.cosface_loss(x, x, labels),
+    ):
+        assert loss(x[2]).item() == pytest.approx(loss(x[0]).item(), rel=1e-4)
 
 
 # -- contrastive --------------------------------------------------------------------------------
@@ -341,6 +366,22 @@ def test_mining_without_a_triplet_is_zero(loss):
             np.testing.assert_array_equal(g, 0.0)
 
 
+def test_mining_where_the_only_positive_coincides_with_the_anchor():
+    """Its squared distance is 0, as are entries that are no positives; these take no share."""
+    labels = tg.tensor([0, 0, 1])
+    point = tg.tensor([[0.0, 0.0], [0.0, 0.0], [3.0, 4.0]]).double()
+    hard = lambda x: losses.batch_hard_triplet_loss(x, labels, 100.0, True, "sum")
+    plain = lambda x: sum(
+        100.0 + ((x[a] - x[p]) ** 2).sum() - ((x[a] - x[2]) ** 2).sum() for a, p in ((0, 1), (1, 0))
+    )
+    close(tg.func.hessian(hard)(point), tg.func.hessian(plain)(point).numpy())
+    # a negative that coincides with anchor and positive is the farthest one
+    labels = tg.tensor([0, 0, 1, 2])
+    x = leaf([[0.0], [0.0], [0.0], [0.0]])
+    bent = tg.func.hessian(lambda x: losses.semi_hard_triplet_loss(x, labels, 1.0))(x)
+    assert np.isfinite(bent.numpy()).all()
+
+
 @pytest.mark.parametrize("squared", [False, True])
 @pytest.mark.parametrize("loss", [losses.batch_hard_triplet_loss, losses.semi_hard_triplet_loss])
 def test_mining_among_coinciding_embeddings(loss, squared):
@@ -405,6 +446,28 @@ def test_without_a_margin_both_are_cross_entropy_of_cosines():
     wanted = losses.cross_entropy(16.0 * cosines, labels).item()
     for loss in (losses.arcface_loss, losses.cosface_loss):
         close(loss(x, w, labels, 0.0, 16.0), wanted)
+
+
+@pytest.mark.parametrize("loss", [losses.arcface_loss, losses.cosface_loss])
+def test_arrays_are_taken(loss):
+    x, w, labels = draw(6, 3), draw(4, 3, seed=1), np.arange(6) % 4
+    close(loss(x, w, labels), loss(*tensors(x, w, labels)).item())
+
+
+def test_arcface_near_the_own_centre_in_single_precision():
+    """sin θ from cos θ near 1 would be rounded to multiples of 3e-4."""
+    w = draw(4, 8)
+    labels = tg.tensor(np.arange(40) % 4)
+    for width in (1e-1, 1e-2, 1e-3, 1e-4):
+        x = (w[np.arange(40) % 4] + width * draw(40, 8, seed=1)).astype("float32")
+        found = []
+        for dtype in ("float32", "float64"):
+            a, b = leaf(x, dtype), leaf(w.astype("float32"), dtype)
+            value = losses.arcface_loss(a, b, labels, scale=8.0, reduction="none")
+            found.append([value, *tg.grad(value.sum(), (a, b))])
+        for ours, exact in zip(*found):
+            exact = exact.detach().numpy()
+            close(ours, exact, rtol=1e-5, atol=2e-6 / width * np.abs(exact).max())
 
 
 def test_arcface_steps_down_where_the_turned_angle_passes_pi():
@@ -539,7 +602,16 @@ WRONG = [
         ValueError,
         r"labels must have shape \(4,\), not \(3,\)",
     ),
-    (lambda: losses.cosface_loss(x43, x33, tg.zeros(4)), TypeError, "integers"),
+    (
+        lambda: losses.cosface_loss(x43, x33, tg.zeros(4)),
+        TypeError,
+        r"labels must be integers, not float32: labels\.long\(\)",
+    ),
+    (
+        lambda: losses.cosface_loss(x43, x33[:0], tg.zeros(4, dtype="int64")),
+        ValueError,
+        r"empty \(centres has shape \(0, 3\)",
+    ),
     (
         lambda: losses.arcface_loss(x43, x33, tg.zeros(4, dtype="int64"), 4.0),
         ValueError,
@@ -557,6 +629,74 @@ WRONG = [
 def test_what_is_refused(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+some = tg.tensor([0, 1, 0, 1])
+#: Losses by their real settings, and the shape that these may broadcast to.
+SETTINGS = {
+    "contrastive margin": (lambda v: losses.contrastive_loss(x43, x43, some, v), "margin", (4,)),
+    "InfoNCE": (lambda v: losses.info_nce_loss(x43, x43, temperature=v), "temperature", (4, 1)),
+    "InfoNCE with negatives": (
+        lambda v: losses.info_nce_loss(x43, x43, x33, v),
+        "temperature",
+        (4, 1),
+    ),
+    "NT-Xent": (lambda v: losses.nt_xent_loss(x43, x43, v), "temperature", (8, 1)),
+    "supervised": (
+        lambda v: losses.supervised_contrastive_loss(x43, some, v),
+        "temperature",
+        (4, 1),
+    ),
+    "triplet margin": (lambda v: losses.triplet_margin_loss(x43, x43, x43, v), "margin", (4,)),
+    "triplet p": (lambda v: losses.triplet_margin_loss(x43, x43, x43, p=v), "p", ()),
+    "triplet eps": (lambda v: losses.triplet_margin_loss(x43, x43, x43, eps=v), "eps", ()),
+    "any distance": (
+        lambda v: losses.triplet_margin_with_distance_loss(x43, x43, x43, margin=v),
+        "margin",
+        (4,),
+    ),
+    "hard": (lambda v: losses.batch_hard_triplet_loss(x43, some, v), "margin", (4,)),
+    "semi-hard": (lambda v: losses.semi_hard_triplet_loss(x43, some, v), "margin", (4, 1)),
+    "ArcFace margin": (lambda v: losses.arcface_loss(x43, x33, some, v), "margin", (4,)),
+    "ArcFace scale": (lambda v: losses.arcface_loss(x43, x33, some, 0.5, v), "scale", (4, 1)),
+    "CosFace margin": (lambda v: losses.cosface_loss(x43, x33, some, v), "margin", (4,)),
+    "CosFace scale": (lambda v: losses.cosface_loss(x43, x33, some, 0.5, v), "scale", (4, 1)),
+}
+
+
+@pytest.mark.parametrize("loss, name, shape", SETTINGS.values(), ids=SETTINGS)
+def test_settings_do_not_make_more_losses(loss, name, shape):
+    assert loss(tg.ones(*shape)).item() == pytest.approx(loss(1.0).item(), rel=1e-6)
+    for wrong in {(4, 1), (2, 1, 1), (5,), (8,)} - {shape}:
+        with pytest.raises(ValueError, match=f"{name} must .*{re.escape(str(wrong))}"):
+            loss(tg.ones(*wrong))
+
+
+@pytest.mark.parametrize("loss, name, shape", SETTINGS.values(), ids=SETTINGS)
+@pytest.mark.parametrize("wrong", ["1", [1.0], 1j, {}], ids=str)
+def test_settings_that_are_no_numbers(loss, name, shape, wrong):
+    kind = type(wrong).__name__
+    with pytest.raises(TypeError, match=f"{name} must be a number or a tensor, not {kind}"):
+        loss(wrong)
+
+
+def test_a_margin_for_each():
+    """Each row has its own setting, and the setting its gradient."""
+    a, b = tensors(*draw(2, 4, 3))
+    m = [0.2, 0.4, 0.8, 1.6]
+    w = tg.tensor(draw(3, 3, seed=4))
+    rows = {
+        "contrastive": (lambda i, m: losses.contrastive_loss(a[i], b[i], some[i] * 0, m), m),
+        "triplet": (lambda i, m: losses.triplet_margin_loss(a[i], b[i], b[i] + a[i], m), m),
+        "ArcFace": (lambda i, m: losses.arcface_loss(a[i], w, some[i], m, 4.0), m),
+        "CosFace": (lambda i, m: losses.cosface_loss(a[i], w, some[i], m, 4.0), m),
+    }
+    for loss, settings in rows.values():
+        each = leaf(settings)
+        together = loss(slice(None), each)
+        wanted = [loss(slice(i, i + 1), s).item() for i, s in enumerate(settings)]
+        close(together, np.mean(wanted))
+        assert tg.check_grads(lambda m: loss(slice(None), m), (each,), order=2)  # noqa: B023
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,8 @@ def _length(x: Any, p: Any, dims: tuple[int, ...], keepdim: bool) -> Any:
     """The norm; with a Tensor p written out, so that p has its derivative."""
     if not isinstance(p, Tensor):
         return vector_norm(x, axis=dims, keepdims=bool(keepdim), ord=float(p))
+    if p.ndim:
+        raise ValueError(f"the order p of a norm must be one number, but it has shape {p.shape}")
     size = abs(x)
     some = size > 0  # elsewhere a power or its derivative may be infinite
     powers = where(some, pow(where(some, size, 1.0), p), 0.0)
