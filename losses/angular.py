@@ -35,8 +35,8 @@ def arcface_loss(
     """ArcFace: cross-entropy of scale·cos θ, the angle θ to the own centre being made θ + margin.
 
     ``embeddings``: (N, D); ``centres``: (C, D), one for each class, learned with the network;
-    ``labels``: (N,), integers in 0 … C - 1. ``margin``: an angle in 0 … π, in radians, one number or
-    one for each embedding, (N,); ``scale``: positive, one number or (N, 1); both may be Tensors.
+    ``labels``: (N,), integers in 0 … C - 1. ``margin``: an angle in 0 … π, in radians, one number
+    or one for each embedding, (N,); ``scale``: positive, one number or (N, 1); both may be Tensors.
 
     Where θ + margin exceeds π, cos(θ + margin) would rise again; there it is replaced by
     cos θ - margin·sin(margin), as in the authors' code, with a step down. On the own centre (θ = 0)

@@ -53,8 +53,8 @@ def contrastive_loss(
 
     ``a``, ``b``: embeddings of shape (..., D); ``same``: of shape (...), 1 (or True) where the two
     belong together and 0 where they do not. (The paper's Y says the opposite.) ``margin``:
-    positive, one number or one for each pair; may be a Tensor. Embeddings that coincide though they should not cost ½margin²; the
-    distance has no direction there, and its derivatives count as 0.
+    positive, one number or one for each pair; may be a Tensor. Embeddings that coincide though they
+    should not cost ½margin²; the distance has no direction there, and its derivatives count as 0.
 
     Raises ValueError when shapes differ, the batch is empty, the margin is not positive or
     ``same`` holds anything but 0 and 1.

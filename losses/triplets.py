@@ -59,8 +59,8 @@ def triplet_margin_loss(
 
     ``anchor``, ``positive``, ``negative``: embeddings of one shape (..., D). ``margin``: positive,
     one number or one for each triplet; ``p``: the order of the norm, positive; ``eps``: see
-    :func:`tapegrad.pairwise_distance`. All three may be Tensors. ``swap``: take the smaller of d(a, n) and d(p, n), the anchor and the
-    positive in swapped roles; equal ones share the gradient.
+    :func:`tapegrad.pairwise_distance`. All three may be Tensors. ``swap``: take the smaller of d(a,
+    n) and d(p, n), the anchor and the positive in swapped roles; equal ones share the gradient.
 
     Where eps is added to points that coincide, the gradient is that of ‖eps‖, as torch's; with
     ``eps=0.0`` it counts as 0.
@@ -144,8 +144,9 @@ def batch_hard_triplet_loss(
 
     ``embeddings``: (N, D), d being the Euclidean distance, or its square if ``squared``;
     ``labels``: (N,), any integers. ``margin``: positive, one number or one for each anchor, (N,);
-    may be a Tensor; None gives the soft margin, log(1 + exp(max d(a, p) - min d(a, n))). Positives or negatives at equal distance share
-    the gradient evenly; embeddings that coincide have distance 0 with derivative 0.
+    may be a Tensor; None gives the soft margin, log(1 + exp(max d(a, p) - min d(a, n))). Positives
+    or negatives at equal distance share the gradient evenly; embeddings that coincide have distance
+    0 with derivative 0.
 
     An anchor without a positive or without a negative is left out: it costs 0 and the mean is over
     the others. Without any triplet (one row, one class, every label once) the loss is 0 with
@@ -185,10 +186,11 @@ def semi_hard_triplet_loss(
     """Triplet loss of semi-hard triplets: for each anchor and positive the nearest negative that is
     farther away than the positive, max(0, margin + d(a, p) - d(a, n)).
 
-    ``embeddings``: (N, D), d being the squared Euclidean distance, or not squared if ``squared``
-    is False; FaceNet's embeddings have length 1. ``labels``: (N,), any integers. ``margin``:
-    positive, one number or one for each anchor, (N, 1); may be a Tensor. Where no negative is farther away than the positive, the farthest
-    negative is taken. Negatives at equal distance share the gradient evenly. Memory grows as N³.
+    ``embeddings``: (N, D), d being the squared Euclidean distance, or not squared if ``squared`` is
+    False; FaceNet's embeddings have length 1. ``labels``: (N,), any integers. ``margin``: positive,
+    one number or one for each anchor, (N, 1); may be a Tensor. Where no negative is farther away
+    than the positive, the farthest negative is taken. Negatives at equal distance share the
+    gradient evenly. Memory grows as N³.
 
     The mean is over the pairs of an anchor and a positive, of anchors that have a negative. Without
     any triplet the loss is 0 with gradient 0. Without reduction the result has shape (N, N), 0
