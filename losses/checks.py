@@ -58,13 +58,17 @@ def same_shape(what: str, first: str, input: Tensor, second: str, target: Tensor
     """Refuse operands whose shapes differ: (N,) against (N, 1) would broadcast to (N, N)."""
     if input.shape == target.shape:
         return
-    hint = ""
-    if [n for n in input.shape if n != 1] == [n for n in target.shape if n != 1]:
-        hint = f" Use {second}.reshape{input.shape} to line them up."
     raise ValueError(
         f"{what}: {first} has shape {input.shape} but {second} has shape {target.shape}; "
-        f"a silent broadcast would compare every pair.{hint}"
+        f"a silent broadcast would compare every pair.{reshape_hint(second, target, input.shape)}"
     )
+
+
+def reshape_hint(name: str, value: Tensor, shape: tuple[int, ...]) -> str:
+    """What to do about dimensions of length 1 that are missing or too many."""
+    if [n for n in value.shape if n != 1] != [n for n in shape if n != 1]:
+        return ""
+    return f" Use {name}.reshape{shape} to line them up."
 
 
 def not_empty(what: str, name: str, value: Tensor) -> None:
@@ -131,9 +135,9 @@ def not_negative(what: str, name: str, value: Any, shape: tuple[int, ...] | None
 def first_bad(good: Any, value: Any) -> str:
     """Which entry is not good, for a message: its value and its place."""
     if not getattr(value, "shape", ()):
-        return f"it is {value}"
+        return f"it is {value!s}"
     at = tuple((~good).nonzero()[axis][0] for axis in range(good.ndim))
-    return f"{name_entry(at)} is {value[at]}"
+    return f"{name_entry(at)} is {value[at]!s}"
 
 
 def name_entry(at: tuple[Any, ...]) -> str:
@@ -176,6 +180,34 @@ def labels(
         )
 
     check(all_between(value, low=0, high=classes - 1, also=ignore_index), message, value)
+
+
+def lengths(what: str, name: str, value: Any, count: int, limit: int, things: str) -> Tensor:
+    """Checked lengths: for each of ``count`` sequences how many of its ``limit`` things count."""
+    if not hasattr(value, "shape") and not isinstance(value, (int, tuple, list)):
+        raise TypeError(
+            f"{what}: {name} must be integers (a tensor, array, tuple or number), not "
+            f"{type(value).__name__} {value!r}"
+        )
+    value = as_tensor(value)
+    if value.dtype.kind not in "iu":
+        raise TypeError(f"{what}: {name} must be integers, not {value.dtype}")
+    if value.ndim == 0:
+        value = value.unsqueeze(0)
+    if value.shape != (count,):
+        raise ValueError(
+            f"{what}: {name} must hold one length for each of the {count} sequences, shape "
+            f"({count},), not {value.shape}"
+        )
+
+    def message(value: Any) -> str:
+        return (
+            f"{what}: there are {limit} {things}, so {name} must be in 0 … {limit}, but "
+            f"{first_bad((value >= 0) & (value <= limit), value)}"
+        )
+
+    check(all_between(value, low=0, high=limit), message, value)
+    return value.long()
 
 
 def parameter_list(what: str, parameters: Any) -> list[Tensor]:

@@ -7,7 +7,6 @@ from typing import Any
 from tapegrad import (
     Tensor,
     arange,
-    as_tensor,
     check,
     clip,
     cumsum,
@@ -26,7 +25,7 @@ from tapegrad import (
 )
 
 from .base import Loss
-from .checks import dimensions, first_bad, not_empty, tensors
+from .checks import dimensions, first_bad, lengths, not_empty, tensors
 from .kinds import Kind
 from .reducing import known_reduction, reduce
 from .table import Row
@@ -81,10 +80,10 @@ def ctc_loss(
         log_probs = log_probs.unsqueeze(1)
     not_empty("ctc_loss", "log_probs", log_probs)
     frames, batch, classes = log_probs.shape
-    if blank not in range(classes):
+    if isinstance(blank, float) or blank not in range(classes):
         raise ValueError(f"ctc_loss: blank must be a class, 0 … {classes - 1}, not {blank}")
     targets, target_lengths = _padded(targets, target_lengths, batch)
-    input_lengths = _lengths("input_lengths", input_lengths, batch, frames, "frames")
+    input_lengths = lengths("ctc_loss", "input_lengths", input_lengths, batch, frames, "frames")
     counts = arange(targets.shape[1]) < target_lengths.unsqueeze(1)
     _check_labels(targets, counts, classes, blank)
     targets = where(counts, targets.long(), blank)
@@ -138,41 +137,15 @@ def _padded(targets: Tensor, target_lengths: Any, batch: int) -> tuple[Tensor, T
                 f"ctc_loss: targets must have shape {shape} as log_probs has, not {targets.shape}"
             )
         size = targets.shape[1]
-        return targets, _lengths("target_lengths", target_lengths, batch, size, "labels")
+        return targets, lengths("ctc_loss", "target_lengths", target_lengths, batch, size, "labels")
     size = targets.shape[0]
-    lengths = _lengths("target_lengths", target_lengths, batch, size, "labels")
-    check(
-        lengths.sum() == size,
-        f"ctc_loss: targets has shape ({size},), but target_lengths add up to {{}}",
-        lengths.sum(),
-    )
-    starts = cumsum(lengths, 0) - lengths
-    index = starts.unsqueeze(1) + arange(lengths.max())
-    return targets[clip(index, 0, size - 1)], lengths
-
-
-def _lengths(name: str, lengths: Any, batch: int, limit: int, things: str) -> Tensor:
-    """Checked lengths, one for each sequence of the batch."""
-    lengths = as_tensor(lengths)
-    if lengths.dtype.kind not in "iu":
-        raise TypeError(f"ctc_loss: {name} must be integers, not {lengths.dtype}")
-    if lengths.ndim == 0:
-        lengths = lengths.unsqueeze(0)
-    if lengths.shape != (batch,):
-        raise ValueError(
-            f"ctc_loss: {name} must hold one length for each of the {batch} sequences, shape "
-            f"({batch},), not {lengths.shape}"
-        )
-    good = logical_and(lengths >= 0, lengths <= limit)
-
-    def message(good: Any, lengths: Any) -> str:
-        return (
-            f"ctc_loss: there are {limit} {things}, so {name} must be in 0 … {limit}, "
-            f"but {first_bad(good, lengths)}"
-        )
-
-    check(good, message, good, lengths)
-    return lengths.long()
+    counts = lengths("ctc_loss", "target_lengths", target_lengths, batch, size, "labels")
+    total = counts.sum()
+    message = f"ctc_loss: targets has shape ({size},), but target_lengths add up to {{}}"
+    check(total == size, message, total)
+    starts = cumsum(counts, 0) - counts
+    index = starts.unsqueeze(1) + arange(counts.max())
+    return targets[clip(index, 0, size - 1)], counts
 
 
 def _check_labels(targets: Tensor, counts: Tensor, classes: int, blank: int) -> None:

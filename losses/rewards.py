@@ -28,7 +28,15 @@ from tapegrad import (
 )
 
 from .base import Loss
-from .checks import dimensions, not_empty, positive, rows_add_up, same_shape, tensors
+from .checks import (
+    dimensions,
+    not_empty,
+    positive,
+    rows_add_up,
+    same_shape,
+    setting,
+    tensors,
+)
 from .kinds import LOG_DISTRIBUTION, REAL, REALS, Kind
 from .reducing import reduce
 from .table import Row
@@ -149,9 +157,10 @@ def minimum_risk_loss(
 
     ``log_probs``: log-probabilities of K candidates (drawn from the model, or its K best) for each
     input, (N, K) or (K,); ``rewards``: how good they are, the same shape, at most 1 for a perfect
-    one (ROUGE, BLEU). ``alpha``: positive, may be a Tensor and has a gradient; below 1 it flattens
-    q (the source uses 0.005), above it sharpens. ``mask``: booleans of that shape, True for what
-    is a candidate; each input needs one, or its loss is NaN. Rewards have a gradient.
+    one (ROUGE, BLEU). ``alpha``: positive, one number or one for each input, (N, 1); may be a
+    Tensor and has a gradient; below 1 it flattens q (the source uses 0.005), above it sharpens.
+    ``mask``: booleans of that shape, True for what is a candidate; each input needs one, or its
+    loss is NaN. Rewards have a gradient.
 
     Raises ValueError when the shapes differ, the batch is empty or alpha is not positive.
 
@@ -165,7 +174,7 @@ def minimum_risk_loss(
     """
     what = "minimum_risk_loss"
     log_probs, rewards = _candidates(what, log_probs, rewards)
-    positive(what, "alpha", alpha)
+    positive(what, "alpha", alpha, (*log_probs.shape[:-1], 1))
     possible = log_probs > -inf
     if mask is not None:
         possible = logical_and(possible, _boolean(what, mask, log_probs))
@@ -242,6 +251,7 @@ def _boolean(what: str, mask: Any, log_probs: Tensor) -> Tensor:
 def _baseline(what: str, baseline: Any, rewards: Tensor, mask: Tensor | None) -> Tensor:
     """What is subtracted from the rewards; means are over the batch, with steps for each step."""
     if not isinstance(baseline, str):
+        setting(what, "baseline", baseline)
         baseline = as_tensor(baseline)
         if baseline.ndim > 0:
             same_shape(what, "rewards", rewards, "baseline", baseline)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from tapegrad import Tensor, arange, as_tensor, check, exp, logical_and, rand, randint, randn, where
+from tapegrad import Tensor, arange, as_tensor, exp, rand, randint, randn, where
 
 from .base import Loss
-from .checks import dimensions, first_bad, not_empty, tensors
+from .checks import dimensions, not_empty, tensors
+from .checks import lengths as check_lengths
 from .classification import cross_entropy
 from .kinds import PER_CLASS, Kind
 from .reducing import reduce
@@ -36,13 +37,14 @@ def sequence_cross_entropy(
 ) -> Tensor:
     """Cross-entropy of the right token at each position: -log softmax(input[n, t])[target[n, t]].
 
-    The model was given the right tokens before position t (teacher forcing). ``input``: logits
-    (N, T, C). ``target``: tokens (N, T). Padding does not count: positions where ``target`` is
+    The model was given the right tokens before position t (teacher forcing). ``input``: logits (N,
+    T, C). ``target``: tokens (N, T). Padding does not count: positions where ``target`` is
     ``ignore_index``, where ``mask`` (booleans, (N, T)) is False or beyond ``lengths`` (integers,
-    (N,)); what stands in ``target`` there is not looked at. ``weight`` and ``label_smoothing`` as
-    in :func:`cross_entropy`. ``over``: what is reduced, "tokens" (the mean is over the tokens that
-    count, as torch's over what is not ignored; "none" gives (N, T)) or "sequences" (their tokens'
-    losses added up, -log of the sequence's probability; "none" gives (N,)).
+    (N,)); what stands in ``target`` and ``input`` there is not looked at. ``weight`` and
+    ``label_smoothing`` as in :func:`cross_entropy`. ``over``: what is reduced, "tokens" (the mean
+    is over the tokens that count, as torch's over what is not ignored; "none" gives (N, T)) or
+    "sequences" (their tokens' losses added up, -log of the sequence's probability; "none" gives
+    (N,)).
 
     If no token counts the mean over tokens is 0/0, NaN, as torch's; a sequence of padding costs 0.
 
@@ -137,7 +139,8 @@ def perplexity(
     """
     input, target = _sequences("perplexity", input, target)
     target = _padded("perplexity", target, ignore_index, mask, lengths)
-    return exp(cross_entropy(input.transpose(1, 2), target, ignore_index=ignore_index))
+    entropy = _cross_entropy("perplexity", input, target, None, ignore_index, "mean", 0.0, "tokens")
+    return exp(entropy)
 
 
 def _sequences(what: str, input: Any, target: Any) -> tuple[Tensor, Tensor]:
@@ -156,7 +159,9 @@ def _sequences(what: str, input: Any, target: Any) -> tuple[Tensor, Tensor]:
 def _padded(what: str, target: Tensor, ignore_index: int, mask: Any, lengths: Any) -> Tensor:
     """The target with ``ignore_index`` wherever mask or lengths say padding."""
     if lengths is not None:
-        target = where(_within(what, lengths, target.shape), target, ignore_index)
+        size, steps = target.shape
+        lengths = check_lengths(what, "lengths", lengths, size, steps, "tokens")
+        target = where(arange(steps) < lengths.unsqueeze(1), target, ignore_index)
     if mask is not None:
         mask = as_tensor(mask)
         if mask.dtype.kind != "b":
@@ -172,25 +177,6 @@ def _padded(what: str, target: Tensor, ignore_index: int, mask: Any, lengths: An
     return target
 
 
-def _within(what: str, lengths: Any, shape: tuple[int, ...]) -> Tensor:
-    """Which positions lie within the lengths, (N, T)."""
-    lengths = as_tensor(lengths)
-    if lengths.dtype.kind not in "iu":
-        raise TypeError(f"{what}: lengths must be integers, not {lengths.dtype}")
-    if lengths.shape != shape[:1]:
-        raise ValueError(
-            f"{what}: lengths must hold one number for each of the {shape[0]} sequences, shape "
-            f"{shape[:1]}, not {lengths.shape}"
-        )
-    good = logical_and(lengths >= 0, lengths <= shape[1])
-
-    def message(good: Any, lengths: Any) -> str:
-        return f"{what}: lengths must be in 0 … {shape[1]}, but {first_bad(good, lengths)}"
-
-    check(good, message, good, lengths)
-    return arange(shape[1]) < lengths.unsqueeze(1)
-
-
 def _cross_entropy(
     what: str,
     input: Tensor,
@@ -202,6 +188,8 @@ def _cross_entropy(
     over: str,
 ) -> Tensor:
     """The cross-entropy reduced over tokens or over sequences."""
+    # A padded NaN would spoil the gradient.
+    input = where((target != ignore_index).unsqueeze(2), input, 0.0)
     by_class = input.transpose(1, 2)
     if over == "tokens":
         return cross_entropy(by_class, target, weight, ignore_index, reduction, label_smoothing)

@@ -146,6 +146,18 @@ def test_minimum_risk_against_a_loop(rng):
         np.testing.assert_allclose(loss.numpy(), expected, rtol=1e-12)
 
 
+def test_an_alpha_for_each_input(rng):
+    logs, rewards = (
+        tg.tensor(np.log(softmax(rng.normal(size=(3, 4))))),
+        tg.tensor(rng.random((3, 4))),
+    )
+    alphas = np.array([[0.1], [1.0], [3.0]])
+    loss = lambda alpha: losses.minimum_risk_loss(logs, rewards, alpha, reduction="none")
+    for n, alpha in enumerate(alphas[:, 0]):
+        assert loss(tg.tensor(alphas))[n].item() == pytest.approx(loss(alpha)[n].item())
+    assert tg.check_grads(loss, (alphas,), order=2)
+
+
 def test_minimum_risk_over_everything_is_the_expected_risk(rng):
     logs = tg.log_softmax(tg.tensor(rng.normal(size=(3, 4))), dim=1)
     rewards = tg.tensor(rng.random((3, 4)))
@@ -287,6 +299,7 @@ LOGS = tg.tensor([[-1.0, -2.0], [-3.0, -1.0]])
         (ValueError, "empty", lambda: (LOGS[:0], LOGS[:0])),
         (ValueError, "\"leave_one_out\", .* not 'best'", lambda: (LOGS, LOGS, "best")),
         (ValueError, r"baseline has shape \(2,\)", lambda: (LOGS, LOGS, tg.zeros(2))),
+        (TypeError, "baseline must be a number or a tensor, not dict", lambda: (LOGS, LOGS, {})),
         (TypeError, "mask must be boolean, not float32", lambda: (LOGS, LOGS, None, LOGS)),
         (ValueError, r"mask has shape \(2,\)", lambda: (LOGS, LOGS, None, tg.ones(2) > 0)),
     ],
@@ -303,6 +316,8 @@ def test_refusals_of_the_others():
         losses.self_critical_loss(LOGS, tg.zeros(3), tg.zeros(3))
     with pytest.raises(ValueError, match=r"alpha must be positive, not 0"):
         losses.minimum_risk_loss(LOGS, LOGS, alpha=0.0)
+    with pytest.raises(ValueError, match=r"alpha must .*\(2, 1\), but it has shape \(2,\)"):
+        losses.minimum_risk_loss(LOGS, LOGS, alpha=tg.ones(2))
     with pytest.raises(ValueError, match=r"\(N, K\) or \(K,\), not \(\)"):
         losses.minimum_risk_loss(LOGS[0, 0], LOGS[0, 0])
     with pytest.raises(ValueError, match=r"exp\(log_probs\).* add up to 1 .*entry \[0\] is 0\.50"):

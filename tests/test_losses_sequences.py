@@ -79,6 +79,26 @@ def test_padding_gets_no_gradient(logits):
         assert (found.any(axis=-1) == MASK.numpy()).all()
 
 
+@pytest.mark.parametrize("loss", [sequence_cross_entropy, next_token_cross_entropy, perplexity])
+@pytest.mark.parametrize("anything", [np.nan, np.inf])
+def test_padding_may_hold_any_logits(loss, anything, logits):
+    """A padded query that attends to nothing has a softmax of nothing, NaN."""
+    for said in ({"target": TOKENS}, {"target": FILLED, "mask": MASK, "lengths": LENGTHS}):
+        counts = MASK.numpy()
+        if loss is next_token_cross_entropy:  # the last logits are not used either
+            counts = np.roll(counts, -1, axis=1)
+            counts[:, -1] = False
+        found = []
+        for z in (logits.numpy(), np.where(counts[:, :, None], logits.numpy(), anything)):
+            z = tg.tensor(z, requires_grad=True)
+            value = loss(z, **said)
+            (first,) = tg.grad(value, z, create_graph=True)
+            (second,) = tg.grad((first * first).sum(), z)
+            found.append([value.detach().numpy(), first.detach().numpy(), second.numpy()])
+        for clean, spoilt in zip(*found):
+            np.testing.assert_array_equal(clean, spoilt)
+
+
 def test_all_padding(logits):
     nothing = tg.full((3, 4), -100)
     assert np.isnan(sequence_cross_entropy(logits, nothing).item())
@@ -143,6 +163,7 @@ def test_next_tokens_do_not_see_themselves(logits):
         (ValueError, r"3 sequences, shape \(3,\), not \(2,\)", {"lengths": (1, 2)}),
         (ValueError, r"0 … 4, but entry \[1\] is 5", {"lengths": (1, 5, 2)}),
         (ValueError, r"0 … 4, but entry \[2\] is -1", {"lengths": (1, 2, -1)}),
+        (TypeError, "lengths must be integers .*, not str", {"lengths": "142"}),
         (TypeError, "mask must be boolean, .*int64", {"mask": TOKENS}),
         (ValueError, r"tokens' shape \(3, 4\), not \(4,\)", {"mask": MASK[0]}),
     ],
