@@ -21,6 +21,7 @@ from . import (
     ensembles,
     fairness,
     focal,
+    keras_elementwise,
     keras_named,
     likelihoods,
     margins,
@@ -50,6 +51,7 @@ from .ensembles import *
 from .fairness import *
 from .families import LOSSES
 from .focal import *
+from .keras_elementwise import *
 from .keras_named import *
 from .likelihoods import *
 from .margins import *
@@ -77,6 +79,7 @@ __all__ = [
     *relative.__all__,
     *likelihoods.__all__,
     *classification.__all__,
+    *keras_elementwise.__all__,
     *keras_named.__all__,
     *divergences.__all__,
     *focal.__all__,

@@ -505,13 +505,12 @@ LABEL_LISTS = Kind(
 )
 
 ROWS = (
-    Row(hinge_loss, (REAL, SIGN), HingeLoss, names=("hinge",), peer="keras:Hinge"),
+    Row(hinge_loss, (REAL, SIGN), HingeLoss, peer="keras:Hinge"),
     Row(hinge_loss, (REAL, SIGN), settings=({"weight": POSITIVE},), case="weighted"),
     Row(
         squared_hinge_loss,
         (REAL, SIGN),
         SquaredHingeLoss,
-        names=("squared_hinge",),
         peer="keras:SquaredHinge",
     ),
     Row(squared_hinge_loss, (REAL, SIGN), settings=({"weight": POSITIVE},), case="weighted"),

@@ -440,7 +440,6 @@ ROWS = (
         log_cosh_loss,
         (REAL, REAL),
         LogCoshLoss,
-        names=("log_cosh", "logcosh"),
         peer="keras:LogCosh",
     ),
     Row(log_cosh_loss, (REAL, REAL), settings=({"weight": POSITIVE},), case="weighted"),

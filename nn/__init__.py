@@ -25,7 +25,7 @@ if _TYPE_CHECKING:
 _LOSSES = {
     row.form.__name__: row.form
     for row in _losses.LOSSES
-    if row.form and row.form.__module__ != "tapegrad.losses.keras_named"
+    if row.form and "keras" not in row.form.__module__
 }
 globals().update(_LOSSES)
 

@@ -29,7 +29,7 @@ if _TYPE_CHECKING:
 _LOSSES = {
     row.function.__name__: row.function
     for row in _losses.LOSSES
-    if row.function.__module__ != "tapegrad.losses.keras_named"
+    if "keras" not in row.function.__module__
 }
 globals().update(_LOSSES)
 

@@ -1,0 +1,217 @@
+"""Keras's losses of errors and margins: an elementwise loss, averaged over the last dimension.
+
+What differs from the elementwise loss of a similar name is the reduction: each row is one sample
+with one loss, which ``reduction="none"`` and ``"sum"`` show; the mean over all is the same. Called
+as ``(input, target)`` like every loss here, where Keras says ``(y_true, y_pred)``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tapegrad import Tensor, where
+
+from .base import Loss
+from .checks import matching
+from .kinds import BINARY, POSITIVE, REAL, SIGN, Kind
+from .margins import hinge_loss, squared_hinge_loss
+from .reducing import reduce
+from .regression import log_cosh_loss
+from .relative import mape_loss, msle_loss
+from .table import Row
+
+__all__ = [
+    "Hinge",
+    "LogCosh",
+    "MeanAbsolutePercentageError",
+    "MeanSquaredLogarithmicError",
+    "SquaredHinge",
+    "hinge",
+    "log_cosh",
+    "mean_absolute_percentage_error",
+    "mean_squared_logarithmic_error",
+    "squared_hinge",
+]
+
+
+def log_cosh(
+    input: Tensor, target: Tensor, reduction: str = "sum_over_batch_size", weight: Any = None
+) -> Tensor:
+    """Log-cosh: mean over the last dimension of ln cosh(input - target).
+
+    ``input``, ``target``: the same shape, (N, ...); ``weight``: a factor for each sample (Keras's
+    ``sample_weight``). See :func:`log_cosh_loss` for elements that are losses of their own.
+
+    Raises ValueError when the shapes differ or the batch is empty, TypeError for integers.
+
+    >>> import tapegrad as tg
+    >>> tg.losses.log_cosh(tg.tensor([[1.0, 0.0]]), tg.zeros(1, 2), reduction="none")
+    tensor([0.2169])
+
+    Source: Green (1990), Bayesian reconstructions from emission tomography data using a modified EM
+    algorithm; as in Keras.
+    """
+    input, target = matching("log_cosh", input=input, target=target)
+    return reduce(log_cosh_loss(input, target, "none").mean(dim=-1), reduction, weight)
+
+
+def mean_squared_logarithmic_error(
+    input: Tensor, target: Tensor, reduction: str = "sum_over_batch_size", weight: Any = None
+) -> Tensor:
+    """Mean over the last dimension of (ln(1 + input) - ln(1 + target))².
+
+    Operands, settings and errors as in :func:`log_cosh`; amounts below 1e-7 count as 1e-7. See
+    :func:`msle_loss` for elements that are losses of their own.
+
+    >>> import tapegrad as tg
+    >>> loss = tg.losses.mean_squared_logarithmic_error
+    >>> loss(tg.tensor([[tg.e - 1.0, 0.0]]), tg.zeros(1, 2), reduction="none")
+    tensor([0.5000])
+
+    Source: Kaggle's competitions and scikit-learn's mean_squared_log_error; as in Keras.
+    """
+    input, target = matching("mean_squared_logarithmic_error", input=input, target=target)
+    return reduce(msle_loss(input, target, reduction="none").mean(dim=-1), reduction, weight)
+
+
+def mean_absolute_percentage_error(
+    input: Tensor, target: Tensor, reduction: str = "sum_over_batch_size", weight: Any = None
+) -> Tensor:
+    """Mean over the last dimension of 100·|target - input| / max(|target|, 1e-7).
+
+    Operands, settings and errors as in :func:`log_cosh`. See :func:`mape_loss` for elements that
+    are losses of their own.
+
+    >>> import tapegrad as tg
+    >>> loss = tg.losses.mean_absolute_percentage_error
+    >>> loss(tg.tensor([[110.0, 45.0]]), tg.tensor([[100.0, 50.0]]), reduction="none")
+    tensor([10.])
+
+    Source: Makridakis (1993), Accuracy measures: theoretical and practical concerns; as in Keras.
+    """
+    input, target = matching("mean_absolute_percentage_error", input=input, target=target)
+    return reduce(mape_loss(input, target, reduction="none").mean(dim=-1), reduction, weight)
+
+
+def hinge(
+    input: Tensor, target: Tensor, reduction: str = "sum_over_batch_size", weight: Any = None
+) -> Tensor:
+    """Mean over the last dimension of max(0, 1 - target·input); labels 0 count as -1.
+
+    ``input``: scores; ``target``: labels -1 and 1, or 0 and 1, of the same shape; the rest as in
+    :func:`log_cosh`. See :func:`hinge_loss` for elements that are losses of their own.
+
+    >>> import tapegrad as tg
+    >>> tg.losses.hinge(tg.tensor([[0.5, -2.0]]), tg.tensor([[1, 0]]), reduction="none")
+    tensor([0.2500])
+
+    Source: Cortes and Vapnik (1995), Support-vector networks; as in Keras.
+    """
+    input, target = matching("hinge", input=input, target=target)
+    signs = where(target == 0, -1, target)
+    return reduce(hinge_loss(input, signs, "none").mean(dim=-1), reduction, weight)
+
+
+def squared_hinge(
+    input: Tensor, target: Tensor, reduction: str = "sum_over_batch_size", weight: Any = None
+) -> Tensor:
+    """Mean over the last dimension of max(0, 1 - target·input)²; labels 0 count as -1.
+
+    Operands, settings and errors as in :func:`hinge`. See :func:`squared_hinge_loss` for elements
+    that are losses of their own.
+
+    >>> import tapegrad as tg
+    >>> tg.losses.squared_hinge(tg.tensor([[0.5, -2.0]]), tg.tensor([[1, 0]]), reduction="none")
+    tensor([0.1250])
+
+    Source: Chang et al. (2008), Coordinate descent method for large-scale L2-loss linear support
+    vector machines; as in Keras.
+    """
+    input, target = matching("squared_hinge", input=input, target=target)
+    signs = where(target == 0, -1, target)
+    return reduce(squared_hinge_loss(input, signs, "none").mean(dim=-1), reduction, weight)
+
+
+class LogCosh(Loss):
+    """:func:`log_cosh` with its settings.
+
+    >>> import tapegrad as tg
+    >>> tg.losses.LogCosh()(tg.tensor([[1.0]]), tg.tensor([[0.0]]))
+    tensor(0.4338)
+    """
+
+    function = staticmethod(log_cosh)
+
+
+class MeanSquaredLogarithmicError(Loss):
+    """:func:`mean_squared_logarithmic_error` with its settings.
+
+    >>> import tapegrad as tg
+    >>> loss = tg.losses.MeanSquaredLogarithmicError()
+    >>> loss(tg.tensor([[tg.e - 1.0]]), tg.tensor([[0.0]])).round(decimals=4)
+    tensor(1.)
+    """
+
+    function = staticmethod(mean_squared_logarithmic_error)
+
+
+class MeanAbsolutePercentageError(Loss):
+    """:func:`mean_absolute_percentage_error` with its settings.
+
+    >>> import tapegrad as tg
+    >>> tg.losses.MeanAbsolutePercentageError()(tg.tensor([[110.0]]), tg.tensor([[100.0]]))
+    tensor(10.)
+    """
+
+    function = staticmethod(mean_absolute_percentage_error)
+
+
+class Hinge(Loss):
+    """:func:`hinge` with its settings.
+
+    >>> import tapegrad as tg
+    >>> tg.losses.Hinge()(tg.tensor([[-1.0]]), tg.tensor([[1]]))
+    tensor(2.)
+    """
+
+    function = staticmethod(hinge)
+
+
+class SquaredHinge(Loss):
+    """:func:`squared_hinge` with its settings.
+
+    >>> import tapegrad as tg
+    >>> tg.losses.SquaredHinge()(tg.tensor([[-1.0]]), tg.tensor([[1]]))
+    tensor(4.)
+    """
+
+    function = staticmethod(squared_hinge)
+
+
+#: One factor for each sample.
+PER_SAMPLE = Kind(lambda n, c, g: POSITIVE.draw(n, c, g)[:, 0], POSITIVE.link)
+_TRIED = ({"reduction": "none"}, {"reduction": "sum"})
+
+ROWS = (
+    Row(log_cosh, (REAL, REAL), LogCosh, ("logcosh",), _TRIED, peer="keras"),
+    Row(
+        mean_squared_logarithmic_error,
+        (POSITIVE, POSITIVE),
+        MeanSquaredLogarithmicError,
+        ("msle",),
+        _TRIED,
+        peer="keras",
+    ),
+    Row(
+        mean_absolute_percentage_error,
+        (REAL, REAL),
+        MeanAbsolutePercentageError,
+        ("mape",),
+        _TRIED,
+        peer="keras",
+    ),
+    Row(hinge, (REAL, SIGN), Hinge, settings=_TRIED, peer="keras"),
+    Row(hinge, (REAL, BINARY), settings=_TRIED, peer="keras:Hinge", case="labels 0 and 1"),
+    Row(hinge, (REAL, SIGN), settings=({"weight": PER_SAMPLE},), case="weighted"),
+    Row(squared_hinge, (REAL, SIGN), SquaredHinge, settings=_TRIED, peer="keras"),
+)
