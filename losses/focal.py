@@ -131,12 +131,15 @@ def softmax_focal_loss(
     loss = exp(-(gamma * softplus(margin))) * softplus(-margin)
     counted = index >= 0
     if alpha is not None:
-        loss = loss * _alpha_of(as_tensor(alpha), index, counted, classes)
+        loss = loss * _alpha_of(alpha, index, counted, classes)
     return reduce(loss, reduction, mask=counted)
 
 
-def _alpha_of(alpha: Tensor, index: Tensor, counted: Tensor, classes: int) -> Tensor:
+def _alpha_of(alpha: Any, index: Tensor, counted: Tensor, classes: int) -> Any:
     """Each element's alpha: one for all, or that of its class."""
+    if type(alpha) in (int, float):
+        return alpha
+    alpha = as_tensor(alpha)
     if not alpha.ndim:
         return alpha
     if alpha.shape != (classes,):

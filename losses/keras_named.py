@@ -540,7 +540,7 @@ def _reduced(
     what: str, values: Tensor, reduction: str, weight: Any, total: Tensor | None = None
 ) -> Tensor:
     """Losses of samples, weighted and reduced."""
-    if weight is not None:
+    if weight is not None and type(weight) not in (int, float):
         weight = as_tensor(weight)
         if weight.ndim:
             same_shape(what, "loss of the samples", values, "weight", weight)
