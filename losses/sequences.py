@@ -11,7 +11,7 @@ from .checks import dimensions, not_empty, tensors
 from .checks import lengths as check_lengths
 from .classification import cross_entropy
 from .kinds import PER_CLASS, Kind
-from .reducing import reduce
+from .reducing import known_reduction, reduce
 from .table import Row
 
 __all__ = [
@@ -188,15 +188,16 @@ def _cross_entropy(
     over: str,
 ) -> Tensor:
     """The cross-entropy reduced over tokens or over sequences."""
+    if over not in ("tokens", "sequences"):
+        raise ValueError(f'{what}: over must be "tokens" or "sequences", not {over!r}')
     # A padded NaN would spoil the gradient.
-    input = where((target != ignore_index).unsqueeze(2), input, 0.0)
-    by_class = input.transpose(1, 2)
-    if over == "tokens":
-        return cross_entropy(by_class, target, weight, ignore_index, reduction, label_smoothing)
-    if over == "sequences":
-        each = cross_entropy(by_class, target, weight, ignore_index, "none", label_smoothing)
-        return reduce(each.sum(dim=1), reduction)
-    raise ValueError(f'{what}: over must be "tokens" or "sequences", not {over!r}')
+    rows = where((target != ignore_index).unsqueeze(2), input, 0.0).flatten(0, 1)
+    tokens = target.flatten()
+    if over == "tokens" and known_reduction(reduction) == "mean":
+        return cross_entropy(rows, tokens, weight, ignore_index, "mean", label_smoothing)
+    each = cross_entropy(rows, tokens, weight, ignore_index, "none", label_smoothing)
+    each = each.reshape(target.shape)
+    return reduce(each if over == "tokens" else each.sum(dim=1), reduction)
 
 
 class SequenceCrossEntropyLoss(Loss):
