@@ -55,7 +55,8 @@ class Loss:
         try:
             bound = signature.bind(*settings, **named)
         except TypeError as error:
-            raise TypeError(f"{name}{signature}: {error}") from None
+            shown = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
+            raise TypeError(f"{name}{inspect.Signature(shown)}: {error}") from None
         bound.apply_defaults()
         for parameter in signature.parameters.values():
             value = bound.arguments[parameter.name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 from tapegrad import (
@@ -22,13 +23,16 @@ from tapegrad.ops.picking import pick
 
 from .base import Loss
 from .checks import (
+    floating,
     inside,
     is_number_zero,
     labels,
     matching,
     not_empty,
+    reshape_hint,
     rows_add_up,
     same_shape,
+    setting,
     tensors,
 )
 from .kinds import (
@@ -70,14 +74,14 @@ def cross_entropy(
     ``input``: logits of shape (C,), (N, C) or (N, C, d1, ...). ``target``: class indices without
     the class dimension (integers), or probabilities of the shape of ``input`` (one-hot rows give
     what the indices give). ``weight``: one per class, (C,). ``ignore_index``: a target index that
-    contributes nothing. ``label_smoothing``: the share of a uniform distribution mixed into q; may
-    be a Tensor. With class indices the mean is over the weights of the targets, as torch's; if all
+    contributes nothing. ``label_smoothing``: the share of a uniform distribution mixed into q, in
+    [0, 1]. With class indices the mean is over the weights of the targets, as torch's; if all
     are ignored that is 0/0, NaN, as torch's.
 
     Raises ValueError for shapes that do not fit, an empty batch, a label out of range or rows of
     probabilities that do not add up to 1; TypeError for targets that are neither.
 
-    Class 1 with probability 0.8 costs -ln 0.8:
+    Class 1 with probability 0.8 costs -ln 0.8, however the class is told, and with 0.5 ln 2:
 
     >>> import tapegrad as tg
     >>> logits = tg.log(tg.tensor([[0.1, 0.8, 0.1]]))
@@ -85,37 +89,53 @@ def cross_entropy(
     0.223144
     >>> round(tg.losses.cross_entropy(logits, tg.tensor([[0.0, 1.0, 0.0]])).item(), 6)
     0.223144
+    >>> logits = tg.log(tg.tensor([[0.3, 0.2, 0.5]]))
+    >>> round(tg.losses.cross_entropy(logits, tg.tensor([2])).item(), 6)
+    0.693147
 
     Source: Good (1952), Rational decisions; smoothing: Szegedy et al. (2016), Rethinking the
     Inception architecture.
     """
-    input, target = tensors("cross_entropy", input=input, target=target)
-    not_empty("cross_entropy", "input", input)
-    dim = 1 if input.ndim > 1 else 0
+    what = "cross_entropy"
+    input, target = tensors(what, input=input, target=target)
+    not_empty(what, "input", input)
+    dim = class_dim(what, input)
     classes = input.shape[dim]
     log_p = log_softmax(input, dim=dim)
-    by_class = _by_class("cross_entropy", weight, input, dim)
-    weighted = log_p if by_class is None else log_p * by_class
+    by_class = _by_class(what, weight, input, dim)
     smooth = not is_number_zero(label_smoothing)
     if smooth:
-        inside("cross_entropy", "label_smoothing", as_tensor(label_smoothing), 0.0, 1.0)
-    if target.is_floating_point() and target.ndim == input.ndim:
-        same_shape("cross_entropy with probabilities", "input", input, "target", target)
+        setting(what, "label_smoothing", label_smoothing, ())
+        inside(what, "label_smoothing", as_tensor(label_smoothing), 0.0, 1.0)
+    if target.shape == input.shape or (target.is_floating_point() and target.ndim == input.ndim):
+        what = "cross_entropy with probabilities"
+        same_shape(what, "input", input, "target", target)
+        floating(what, "target", target)
         rows_add_up("cross_entropy", "target", target, dim)
         q = target * (1.0 - label_smoothing) + label_smoothing / classes if smooth else target
+        weighted = log_p if by_class is None else log_p * by_class
         return reduce(-(q * weighted).sum(dim=dim), reduction)
-    index = class_indices("cross_entropy", input, target, dim, ignore_index)
-    loss = -pick(weighted, index, axis=dim)
+    index = class_indices(what, input, target, dim, ignore_index)
+    loss, total = _of_targets(log_p, index, by_class, dim)
     if smooth:
+        weighted = log_p if by_class is None else log_p * by_class
         uniform = where(index >= 0, -weighted.sum(dim=dim) / classes, 0.0)
         loss = loss * (1.0 - label_smoothing) + uniform * label_smoothing
-    return reduce(loss, reduction, total=_weight_of(index, by_class, input, dim))
+    return reduce(loss, reduction, total=total)
+
+
+def class_dim(what: str, input: Tensor) -> int:
+    """The dimension of the classes: the first of (C,), else the second."""
+    if not input.ndim:
+        raise ValueError(f"{what}: input must have shape (C,), (N, C) or (N, C, d1, ...), not ()")
+    return 1 if input.ndim > 1 else 0
 
 
 def _by_class(what: str, weight: Any, input: Tensor, dim: int) -> Tensor | None:
     """Class weights in the shape that broadcasts to the input."""
     if weight is None:
         return None
+    setting(what, "weight", weight)
     weight = as_tensor(weight)
     classes = input.shape[dim]
     if weight.shape != (classes,):
@@ -128,22 +148,30 @@ def _by_class(what: str, weight: Any, input: Tensor, dim: int) -> Tensor | None:
 
 def class_indices(what: str, input: Tensor, target: Tensor, dim: int, ignore_index: int) -> Tensor:
     """Checked class indices; those to be ignored are negative, where ``pick`` gives 0."""
+    if not isinstance(ignore_index, Integral):
+        raise TypeError(f"{what}: ignore_index must be an integer, not {ignore_index!r}")
     expected = (*input.shape[:dim], *input.shape[dim + 1 :])
     if target.shape != expected:
         raise ValueError(
-            f"{what}: an input of shape {input.shape} takes class indices of shape {expected}"
+            f"{what}: an input of shape {input.shape}, with its classes along dimension {dim}, "
+            f"takes class indices of shape {expected}"
             f"{f' (or probabilities of shape {input.shape})' if what == 'cross_entropy' else ''}"
-            f", not {target.shape}"
+            f", not {target.shape}.{reshape_hint('target', target, expected)}"
         )
     labels(what, "target", target, input.shape[dim], ignore_index)
     return target if ignore_index < 0 else where(target == ignore_index, -1, target)
 
 
-def _weight_of(index: Tensor, by_class: Tensor | None, input: Tensor, dim: int) -> Tensor:
-    """What the mean is over: how many indices count, or the sum of their classes' weights."""
+def _of_targets(
+    log_p: Tensor, index: Tensor, by_class: Tensor | None, dim: int
+) -> tuple[Tensor, Tensor]:
+    """The weighted losses of the targets, and what their mean is over: how many there are, or the
+    sum of their classes' weights."""
+    loss = -pick(log_p, index, axis=dim)
     if by_class is None:
-        return count_nonzero(index >= 0)
-    return pick(broadcast_to(by_class, input.shape), index, axis=dim).sum()
+        return loss, count_nonzero(index >= 0)
+    weight = pick(broadcast_to(by_class, log_p.shape), index, axis=dim)
+    return loss * weight, weight.sum()
 
 
 def nll_loss(
@@ -164,13 +192,14 @@ def nll_loss(
 
     Source: Fisher (1922), On the mathematical foundations of theoretical statistics.
     """
-    input, target = tensors("nll_loss", input=input, target=target)
-    not_empty("nll_loss", "input", input)
-    dim = 1 if input.ndim > 1 else 0
-    by_class = _by_class("nll_loss", weight, input, dim)
-    index = class_indices("nll_loss", input, target, dim, ignore_index)
-    loss = -pick(input if by_class is None else input * by_class, index, axis=dim)
-    return reduce(loss, reduction, total=_weight_of(index, by_class, input, dim))
+    what = "nll_loss"
+    input, target = tensors(what, input=input, target=target)
+    not_empty(what, "input", input)
+    dim = class_dim(what, input)
+    by_class = _by_class(what, weight, input, dim)
+    index = class_indices(what, input, target, dim, ignore_index)
+    loss, total = _of_targets(input, index, by_class, dim)
+    return reduce(loss, reduction, total=total)
 
 
 def binary_cross_entropy(
@@ -179,20 +208,26 @@ def binary_cross_entropy(
     """Binary cross-entropy of probabilities: -[t·log p + (1-t)·log(1-p)].
 
     ``input``: probabilities p in [0, 1]; ``target``: t of the same shape, in [0, 1]; ``weight``:
-    factors that broadcast to them. Logarithms are clamped at -100 as torch's, so p=0 with t=1 costs
-    100. From a network's logits use :func:`binary_cross_entropy_with_logits`, which is exact
-    everywhere.
+    one factor, or factors that broadcast to them. Logarithms are clamped at -100 as torch's, so
+    p=0 with t=1 costs 100, and their slopes at 1/1e-12. From a network's logits use
+    :func:`binary_cross_entropy_with_logits`, which needs no clamping.
 
     Raises ValueError when the shapes differ, the batch is empty or a number is outside [0, 1].
 
-    It is large where p is far from t, for t=1 as p → 0 and for t=0 as p → 1:
+    It is small where p is near t, and large for t=1 as p → 0 and for t=0 as p → 1:
 
     >>> import tapegrad as tg
-    >>> loss = tg.losses.binary_cross_entropy
-    >>> round(loss(tg.tensor([0.9]), tg.tensor([1.0])).item(), 6)
-    0.105361
-    >>> round(loss(tg.tensor([0.1]), tg.tensor([1.0])).item(), 5)
-    2.30259
+    >>> p = tg.tensor([0.9, 0.1, 0.1, 0.9], dtype="float64")
+    >>> t = tg.tensor([1.0, 1.0, 0.0, 0.0], dtype="float64")
+    >>> loss = tg.losses.binary_cross_entropy(p, t, reduction="none")
+    >>> [round(x, 6) for x in loss.tolist()]
+    [0.105361, 2.302585, 0.105361, 2.302585]
+
+    One layer with weights ½ and -½ sees x = [1, 2] and says σ(-½) where 0 was right:
+
+    >>> p = tg.sigmoid(tg.tensor([-0.5]))
+    >>> round(p.item(), 6), round(tg.losses.binary_cross_entropy(p, tg.zeros(1)).item(), 6)
+    (0.377541, 0.474077)
 
     Source: Good (1952), Rational decisions.
     """
@@ -211,13 +246,16 @@ def binary_cross_entropy_with_logits(
     reduction: str = "mean",
     pos_weight: Any = None,
 ) -> Tensor:
-    """Binary cross-entropy of logits: softplus(z) - z·t, finite and exact for any logit.
+    """Binary cross-entropy of logits: softplus(z) - z·t, finite for any finite logit.
 
-    ``input``: logits z; ``target``: t of the same shape, in [0, 1]; ``weight``: factors that
-    broadcast to them; ``pos_weight`` multiplies the positive term, one number or one for each
-    column: pos_weight·t·softplus(-z) + (1-t)·softplus(z).
+    ``input``: logits z; ``target``: t of the same shape, in [0, 1]; ``weight``: one factor, or
+    factors that broadcast to them; ``pos_weight`` multiplies the positive term, one number or one
+    for each column: pos_weight·t·softplus(-z) + (1-t)·softplus(z). That form has no difference of
+    large numbers, so ``pos_weight=1.0`` keeps all digits of losses far below |z|·10⁻⁷, which
+    the short one rounds to 0 (as torch's does, for t=0).
 
-    Raises ValueError when the shapes differ, the batch is empty or a target is outside [0, 1].
+    Raises ValueError when the shapes differ, the batch is empty, a target is outside [0, 1] or a
+    weight does not broadcast.
 
     >>> import tapegrad as tg
     >>> z = tg.tensor([1000.0, -1000.0])
@@ -232,6 +270,7 @@ def binary_cross_entropy_with_logits(
     if pos_weight is None:
         loss = softplus(input) - input * target
     else:
+        setting(what, "pos_weight", pos_weight, input.shape)
         loss = pos_weight * target * softplus(-input) + (1.0 - target) * softplus(input)
     return reduce(loss, reduction, weight)
 

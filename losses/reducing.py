@@ -6,6 +6,8 @@ from typing import Any
 
 from tapegrad import Tensor, where
 
+from .checks import same_shape, setting
+
 __all__ = ["reduce"]
 
 #: What may be said, and what it means; Keras's name of the mean is understood.
@@ -36,8 +38,9 @@ def reduce(
 ) -> Tensor:
     """Losses of elements, weighted and masked, brought to ``reduction``.
 
-    ``values``: one loss for each element. ``weight``: factors, broadcasting to them. ``mask``:
-    True where an element counts; elsewhere its loss is 0, whatever stands there.
+    ``values``: one loss for each element. ``weight``: factors, broadcasting to them. ``mask``,
+    of their shape: True where an element counts; elsewhere its loss is 0, whatever stands there.
+    (Where that is not finite mask the operands, too: a derivative is 0·inf there.)
 
     - ``"mean"``: the sum divided by ``total``, or without one by the number of elements that
       count. Weights are not divided by, as in torch. If nothing counts it is 0/0 = NaN.
@@ -45,7 +48,7 @@ def reduce(
     - ``"batchmean"``: the sum divided by the size of the first dimension.
     - ``"none"``: no reduction.
 
-    Raises ValueError for another reduction.
+    Raises ValueError for another reduction, or a weight or mask that does not fit the values.
 
     >>> import tapegrad as tg
     >>> values = tg.tensor([1.0, 2.0, 6.0])
@@ -56,8 +59,10 @@ def reduce(
     """
     way = known_reduction(reduction)
     if weight is not None:
+        setting("reduce", "weight", weight, values.shape)
         values = values * weight
     if mask is not None:
+        same_shape("reduce", "values", values, "mask", mask)
         values = where(mask, values, 0.0)
         total = mask.sum() if total is None else total
     if way == "none":
