@@ -7,7 +7,7 @@ from typing import Any
 from tapegrad import Tensor, arange, as_tensor, exp, rand, randint, randn, where
 
 from .base import Loss
-from .checks import dimensions, not_empty, tensors
+from .checks import dimensions, labels, not_empty, tensors
 from .checks import lengths as check_lengths
 from .classification import cross_entropy
 from .kinds import PER_CLASS, Kind
@@ -190,6 +190,7 @@ def _cross_entropy(
     """The cross-entropy reduced over tokens or over sequences."""
     if over not in ("tokens", "sequences"):
         raise ValueError(f'{what}: over must be "tokens" or "sequences", not {over!r}')
+    labels(what, "target", target, input.shape[2], ignore_index)
     # A padded NaN would spoil the gradient.
     rows = where((target != ignore_index).unsqueeze(2), input, 0.0).flatten(0, 1)
     tokens = target.flatten()

@@ -157,7 +157,11 @@ def test_next_tokens_do_not_see_themselves(logits):
         (ValueError, r"\(N, T, C\), not \(4, 4\)", {"input": tg.zeros(4, 4)}),
         (ValueError, "empty", {"input": tg.zeros(3, 0, 4), "target": tg.zeros(3, 0).long()}),
         (ValueError, r"tokens of shape \(3, 4\), not \(3, 3\)", {"target": TOKENS[:, :3]}),
-        (TypeError, "class indices .*float32", {"target": TOKENS.float()}),
+        (
+            TypeError,
+            r"target must be class indices .*float32: target\.long",
+            {"target": TOKENS.float()},
+        ),
         (ValueError, r"outside 0 … 3.*\[0, .\] is", {"target": FILLED + 2}),
         (TypeError, "lengths must be integers, not float32", {"lengths": tg.ones(3)}),
         (ValueError, r"3 sequences, shape \(3,\), not \(2,\)", {"lengths": (1, 2)}),
