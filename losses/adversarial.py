@@ -45,6 +45,7 @@ from .checks import (
     matching,
     not_empty,
     same_shape,
+    setting,
     tensors,
 )
 from .kinds import PROBABILITIES, REAL, REALS, Kind
@@ -99,6 +100,7 @@ def minimax_discriminator_loss(
     real, fake = _two_batches(what, real_logits=real_logits, fake_logits=fake_logits)
     real_loss = softplus(-real)
     if not is_number_zero(label_smoothing):
+        setting(what, "label_smoothing", label_smoothing, real.shape)
         inside(what, "label_smoothing", as_tensor(label_smoothing), 0.0, 1.0)
         real_loss = real_loss + label_smoothing * real
     return real_loss.mean() + softplus(fake).mean()
@@ -163,6 +165,8 @@ def least_squares_discriminator_loss(
     """
     what = "least_squares_discriminator_loss"
     real, fake = _two_batches(what, real_scores=real_scores, fake_scores=fake_scores)
+    setting(what, "a", a, fake.shape)
+    setting(what, "b", b, real.shape)
     real_error = real - b
     fake_error = fake if is_number_zero(a) else fake - a
     return 0.5 * ((real_error * real_error).mean() + (fake_error * fake_error).mean())
@@ -187,6 +191,7 @@ def least_squares_generator_loss(
     Source: Mao et al. (2017), Least squares generative adversarial networks.
     """
     (fake,) = matching("least_squares_generator_loss", fake_scores=fake_scores)
+    setting("least_squares_generator_loss", "c", c, fake.shape)
     error = fake - c
     return reduce(0.5 * error * error, reduction)
 
@@ -290,10 +295,17 @@ def gradient_penalty(
     Source: Gulrajani et al. (2017), Improved training of Wasserstein GANs.
     """
     what = "gradient_penalty"
+    if not callable(critic):
+        raise TypeError(
+            f"{what}: critic must be callable, not {type(critic).__name__}: the order is (critic, "
+            "real, fake)"
+        )
     real, fake = matching(what, real=real, fake=fake)
     if not real.ndim:
         raise ValueError(f"{what}: real must have shape (N, ...), not {real.shape}")
     rows = real.shape[0]
+    setting(what, "weight", weight, (rows,))
+    setting(what, "target", target, (rows,))
     if mixing is None:
         mixing = rand(rows, dtype=real.dtype, generator=generator)
     else:

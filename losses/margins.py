@@ -33,6 +33,7 @@ from .checks import (
     not_empty,
     rows_add_up,
     same_shape,
+    setting,
     tensors,
 )
 from .kinds import (
@@ -269,6 +270,7 @@ def multilabel_soft_margin_loss(
     inside(what, "target", target, 0.0, 1.0)
     loss = softplus(input) - target * input
     if weight is not None:
+        setting(what, "weight", weight, input.shape)
         loss = loss * weight
     return reduce(loss.mean(dim=-1), reduction)
 

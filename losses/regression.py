@@ -26,7 +26,7 @@ from tapegrad import (
 )
 
 from .base import Loss
-from .checks import is_number_zero, matching, positive
+from .checks import is_number_zero, matching, positive, setting
 from .kinds import POSITIVE, PROBABILITY, REAL
 from .limits import exprel
 from .reducing import reduce
@@ -309,7 +309,10 @@ def _log1p_square(x: Any) -> Any:
 
 def _sum_of(weight: Any, input: Tensor) -> Tensor | None:
     """What torch's weighted means divide by here: the sum of the weights."""
-    return None if weight is None else broadcast_to(weight, input.shape).sum()
+    if weight is None:
+        return None
+    setting("weighted mean", "weight", weight, input.shape)
+    return broadcast_to(weight, input.shape).sum()
 
 
 class MSELoss(Loss):

@@ -197,6 +197,16 @@ def test_a_second_operand_of_another_shape_is_refused(row):
             row(first, wrong, *rest)
 
 
+@pytest.mark.parametrize(
+    "row", [r for r in FIRST if {"weight", "reduction"} <= signature(r).keys()], ids=name_of
+)
+def test_a_weight_that_would_widen_the_losses_is_refused(row):
+    operands = row.linked(row.draw())
+    shape = row(*operands, reduction="none").shape
+    with pytest.raises(ValueError, match=r"weight.*\("):
+        row(*operands, weight=tg.ones(2, *shape, dtype="float64"))
+
+
 @pytest.mark.parametrize("row", LOSSES, ids=name_of)
 def test_the_docstring_names_its_source(row):
     text = inspect.getdoc(row.function)
