@@ -9,11 +9,9 @@ from tapegrad import (
     arange,
     argsort,
     check,
-    clip,
     cumsum,
     gather,
     maximum,
-    pad,
     rand,
     randint,
     randn,
@@ -27,12 +25,12 @@ from .base import Loss
 from .checks import (
     first_bad,
     inside,
-    is_number_zero,
     matching,
     not_empty,
     not_negative,
     positive,
     rows_add_up,
+    setting,
     tensors,
 )
 from .classification import class_indices
@@ -56,7 +54,7 @@ __all__ = [
 ]
 
 #: What an overlap is taken of, and the dimensions of (N, C, pixels) that its sums run over.
-PER = {"all": (0, 1, 2), "sample": (1, 2), "class": (0, 2), "both": 2}
+PER = {"all": None, "sample": (1, 2), "class": (0, 2), "both": 2}
 
 
 def dice_loss(
@@ -75,12 +73,15 @@ def dice_loss(
     Tensor and has a gradient. ``per``: what the sums run over: "all" elements, or for shapes
     (N, C, ...) each "sample" (N losses), each "class" over the whole batch (C losses), or "both"
     (each class of each sample, (N, C) losses). ``reduction`` and ``weight`` (factors that
-    broadcast) are of those losses. ``squared``: Σp² + Σt² below the line, as first published.
+    broadcast) are of those losses; so may ``smooth`` be, one for each. ``squared``: Σp² + Σt² below
+    the line, as V-Net has it.
 
     With nothing in either mask the loss is 0: without smooth, 0/0 counts as a perfect overlap, with
     gradient 0. Where the target alone is empty any p > 0 then costs 1, with gradient 0 too; give
     masks that may be empty a smooth of about 1, and they cost Σp/(Σp + smooth). Keras's Dice, which
     adds 1e-7 below the line only, gives the numbers of smooth = 0, but 1 for two empty masks.
+
+    U-Net is often named with this loss, but was trained with a weighted cross-entropy.
 
     Raises ValueError when the shapes differ, the batch is empty, a number is outside [0, 1] or
     smooth is negative.
@@ -90,13 +91,20 @@ def dice_loss(
     >>> tg.losses.dice_loss(p, t), tg.losses.dice_loss(p, t, smooth=1.0)
     (tensor(0.5000), tensor(0.3333))
 
-    Source: Milletari et al. (2016), V-Net; the coefficient: Dice (1945), Measures of the amount of
-    ecologic association between species.
+    Source: Milletari et al. (2016), V-Net: fully convolutional neural networks for volumetric
+    medical image segmentation; the coefficient: Dice (1945), Measures of the amount of ecologic
+    association between species.
     """
-    input, target = _masks("dice_loss", input, target, smooth, per)
-    part = 2.0 * _sum(input * target, per)
-    whole = _sum(input * input + target * target if squared else input + target, per)
-    return reduce(1.0 - _index(part, whole, smooth), reduction, weight)
+    input, target = _masks("dice_loss", input, target, per, smooth=smooth)
+    if squared:
+        error = input - target
+        wrong, whole = error * error, input * input + target * target
+        loss = _share(_sum(wrong, per), _sum(whole, per) + smooth)
+    else:
+        hit, extra, missed = _counts(input, target, per)
+        wrong = extra + missed
+        loss = _share(wrong, 2.0 * hit + wrong + smooth)
+    return reduce(loss, reduction, weight)
 
 
 def jaccard_loss(
@@ -120,10 +128,10 @@ def jaccard_loss(
     Source: Rahman and Wang (2016), Optimizing intersection-over-union in deep neural networks for
     image segmentation; the index: Jaccard (1901).
     """
-    input, target = _masks("jaccard_loss", input, target, smooth, per)
-    product = input * target
-    part, whole = _sum(product, per), _sum(input + target - product, per)
-    return reduce(1.0 - _index(part, whole, smooth), reduction, weight)
+    input, target = _masks("jaccard_loss", input, target, per, smooth=smooth)
+    hit, extra, missed = _counts(input, target, per)
+    wrong = extra + missed
+    return reduce(_share(wrong, hit + wrong + smooth), reduction, weight)
 
 
 def tversky_loss(
@@ -154,8 +162,8 @@ def tversky_loss(
     Source: Salehi et al. (2017), Tversky loss function for image segmentation using 3D fully
     convolutional deep networks.
     """
-    index = _tversky_index("tversky_loss", input, target, alpha, beta, smooth, per)
-    return reduce(1.0 - index, reduction, weight)
+    loss = _tversky("tversky_loss", input, target, alpha, beta, smooth, per)
+    return reduce(loss, reduction, weight)
 
 
 def focal_tversky_loss(
@@ -169,7 +177,7 @@ def focal_tversky_loss(
     reduction: str = "mean",
     weight: Any = None,
 ) -> Tensor:
-    """Focal Tversky loss: (1 - TI)^(1/gamma), TI the index of :func:`tversky_loss`.
+    """Focal Tversky loss: L^(1/gamma), L that of :func:`tversky_loss`.
 
     ``gamma``: positive, may be a Tensor and has a gradient; above 1 the loss is steeper where the
     overlap is good already. The other arguments and errors as in :func:`tversky_loss`; ``alpha``
@@ -188,11 +196,10 @@ def focal_tversky_loss(
     Source: Abraham and Khan (2019), A novel focal Tversky loss function with improved attention
     U-Net for lesion segmentation.
     """
-    positive("focal_tversky_loss", "gamma", gamma)
-    index = _tversky_index("focal_tversky_loss", input, target, alpha, beta, smooth, per)
-    missing = clip(1.0 - index, 0.0)
-    sloped = (missing > 0) | (gamma <= 1)
-    loss = where(sloped, where(sloped, missing, 1.0) ** (1.0 / gamma), 0.0)
+    loss = _tversky("focal_tversky_loss", input, target, alpha, beta, smooth, per)
+    positive("focal_tversky_loss", "gamma", gamma, loss.shape)
+    sloped = (loss > 0) | (gamma <= 1)
+    loss = where(sloped, where(sloped, loss, 1.0) ** (1.0 / gamma), 0.0)
     return reduce(loss, reduction, weight)
 
 
@@ -221,10 +228,12 @@ def lovasz_hinge_loss(
     >>> tg.losses.lovasz_hinge_loss(z, tg.tensor([1, 1, 0, 0]))
     tensor(0.9583)
 
-    Source: Berman et al. (2018), The Lovász-softmax loss.
+    Source: Berman et al. (2018), The Lovász-softmax loss: a tractable surrogate for the
+    optimization of the intersection-over-union measure in neural networks.
     """
     what = "lovasz_hinge_loss"
     input, target = matching(what, input=input, target=target)
+    setting(what, "ignore_index", ignore_index, ())
     member, kept = target == 1, target != ignore_index
 
     def message(mask: Any) -> str:
@@ -235,10 +244,11 @@ def lovasz_hinge_loss(
         )
 
     check(all_of(member | (target == 0) | ~kept), message, target)
-    images = input.shape[0] if per_image and input.ndim > 1 else 1
-    error = relu(where(member, 1.0 - input, 1.0 + input)).reshape(images, -1)
-    loss = _lovasz(error, member.reshape(images, -1), kept.reshape(images, -1))
-    return reduce(loss if per_image and input.ndim > 1 else loss.reshape(()), reduction)
+    shape = (input.shape[0], -1) if per_image and input.ndim > 1 else (-1,)
+    error = relu(where(member, 1.0 - input, 1.0 + input))
+    return reduce(
+        _lovasz(error.reshape(shape), member.reshape(shape), kept.reshape(shape)), reduction
+    )
 
 
 def lovasz_softmax_loss(
@@ -255,9 +265,10 @@ def lovasz_softmax_loss(
     first i were wrong. Where all p are 0 or 1 it is the mean Jaccard loss of the classes.
 
     ``input``: probabilities p of shape (N, C, ...), a softmax's; ``target``: class indices of
-    shape (N, ...), ``ignore_index`` where a pixel does not count. ``classes``: the mean is over
-    those "present" in the target (0 if none is, as when all is ignored), or "all". ``per_image``:
-    one loss for each image, which ``reduction`` is of; else one for all pixels together.
+    shape (N, ...), ``ignore_index`` where a pixel does not count, whatever its p. ``classes``: the
+    mean is over those "present" in the target (0 if none is, as when all is ignored), or "all".
+    ``per_image``: one loss for each image, which ``reduction`` is of; else one for all pixels
+    together.
 
     Raises ValueError for shapes that do not fit, an empty batch, a label out of range or
     probabilities that do not add up to 1.
@@ -267,7 +278,8 @@ def lovasz_softmax_loss(
     >>> tg.losses.lovasz_softmax_loss(p, tg.tensor([0, 1]))
     tensor(0.4375)
 
-    Source: Berman et al. (2018), The Lovász-softmax loss.
+    Source: Berman et al. (2018), The Lovász-softmax loss: a tractable surrogate for the
+    optimization of the intersection-over-union measure in neural networks.
     """
     what = "lovasz_softmax_loss"
     input, target = tensors(what, input=input, target=target)
@@ -277,79 +289,92 @@ def lovasz_softmax_loss(
     if classes not in ("present", "all"):
         raise ValueError(f'{what}: classes must be "present" or "all", not {classes!r}')
     index = class_indices(what, input, target, 1, ignore_index)
-    rows_add_up(what, "input", input, 1)
     images, count = input.shape[:2]
+    input = where(index.unsqueeze(1) >= 0, input, 1.0 / count)  # anything may stand where ignored
+    rows_add_up(what, "input", input, 1)
+
     p, index = input.reshape(images, count, -1), index.reshape(images, 1, -1)
-    if not per_image:
-        p, index = p.transpose(0, 1).reshape(1, count, -1), index.reshape(1, 1, -1)
+    if not per_image:  # all pixels are as of one image
+        p, index = p.transpose(0, 1).reshape(count, -1), index.reshape(1, -1)
     member = index == arange(count).reshape(count, 1)
     loss = _lovasz(where(member, 1.0 - p, p), member, index >= 0)
     if classes == "all":
-        loss = loss.mean(dim=1)
-    else:
-        present = member.any(dim=2)
-        loss = where(present, loss, 0.0).sum(dim=1) / maximum(present.sum(dim=1), 1)
-    return reduce(loss if per_image else loss.reshape(()), reduction)
+        return reduce(loss.mean(dim=-1), reduction)
+    present = member.any(dim=-1)
+    loss = where(present, loss, 0.0).sum(dim=-1) / maximum(present.sum(dim=-1), 1)
+    return reduce(loss, reduction)
 
 
-def _masks(what: str, input: Any, target: Any, smooth: Any, per: str) -> tuple[Tensor, Tensor]:
-    """Checked operands; for sums over a part of the dimensions of shape (N, C, pixels)."""
+def _masks(what: str, input: Any, target: Any, per: str, **settings: Any) -> tuple[Tensor, Tensor]:
+    """Checked operands, of shape (N, C, pixels) for sums over a part of the dimensions.
+
+    ``settings``: numbers that are not negative, or one of them for each loss.
+    """
     input, target = matching(what, input=input, target=target)
-    if per not in PER:
+    if per not in tuple(PER):
         raise ValueError(f'{what}: per must be "all", "sample", "class" or "both", not {per!r}')
     inside(what, "input", input, 0.0, 1.0, "for logits use sigmoid or softmax first")
     inside(what, "target", target, 0.0, 1.0, "class indices go through one_hot first")
-    not_negative(what, "smooth", smooth)
     if target.dtype.kind != "f":
         target = target.to(input.dtype)
-    if per == "all":
-        return input, target
-    if input.ndim < 2:
-        raise ValueError(f"{what} per {per} takes shape (N, C, ...), not {input.shape}")
-    shape = (*input.shape[:2], -1)
-    return input.reshape(shape), target.reshape(shape)
+    losses: tuple[int, ...] = ()
+    if per != "all":
+        if input.ndim < 2:
+            raise ValueError(f"{what} per {per} takes shape (N, C, ...), not {input.shape}")
+        n, c = input.shape[:2]
+        input, target = input.reshape(n, c, -1), target.reshape(n, c, -1)
+        losses = {"sample": (n,), "class": (c,), "both": (n, c)}[per]
+    for name, value in settings.items():
+        not_negative(what, name, value, losses)
+    return input, target
 
 
 def _sum(x: Tensor, per: str) -> Tensor:
-    return x.sum() if per == "all" else x.sum(dim=PER[per])
+    return x.sum(dim=PER[per])
 
 
-def _index(part: Tensor, whole: Tensor, smooth: Any) -> Tensor:
-    """(part + smooth) / (whole + smooth), and 1 for 0/0."""
-    if is_number_zero(smooth):
-        return _share(part, whole)
-    if isinstance(smooth, Tensor):
-        return _share(part + smooth, whole + smooth)
-    return (part + smooth) / (whole + smooth)
+def _counts(input: Tensor, target: Tensor, per: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Soft counts of true positives Σpt, false positives Σp(1-t) and false negatives Σ(1-p)t.
+
+    In them the loss is a quotient of sums, what is wrong to all there is, which keeps the digits of
+    small losses; 1 less an index near 1 would not.
+    """
+    both = input * target
+    return _sum(both, per), _sum(input - both, per), _sum(target - both, per)
 
 
-def _share(part: Tensor, whole: Tensor) -> Tensor:
+def _share(wrong: Tensor, whole: Tensor) -> Tensor:
+    """wrong / whole, and 0 for 0/0."""
     nothing = whole == 0
-    return where(nothing, 1.0, part / where(nothing, 1.0, whole))
+    return where(nothing, 0.0, wrong) / where(nothing, 1.0, whole)
 
 
-def _tversky_index(
+def _tversky(
     what: str, input: Any, target: Any, alpha: Any, beta: Any, smooth: Any, per: str
 ) -> Tensor:
-    input, target = _masks(what, input, target, smooth, per)
-    not_negative(what, "alpha", alpha)
-    not_negative(what, "beta", beta)
-    hit = _sum(input * target, per)
-    extra, missed = _sum(input, per) - hit, _sum(target, per) - hit
-    return _index(hit, hit + alpha * extra + beta * missed, smooth)
+    input, target = _masks(what, input, target, per, alpha=alpha, beta=beta, smooth=smooth)
+    hit, extra, missed = _counts(input, target, per)
+    wrong = alpha * extra + beta * missed
+    return _share(wrong, hit + wrong + smooth)
 
 
 def _lovasz(error: Tensor, member: Tensor, kept: Tensor) -> Tensor:
     """The Lovász extension of the Jaccard loss along the last dimension (their algorithm 1).
 
     ``error``: at least 0; ``member``: which belong to the set; ``kept``: which count at all.
+
+    J = 1 - I/U, I the members that are not wrong yet, U the set and what is wrong outside of it.
+    A member that turns wrong leaves I, and J rises by 1/U; another element enters U, from U - 1,
+    and J rises by I/(U·(U - 1)). The difference J(i) - J(i-1) itself would lose digits.
     """
     order = argsort(where(kept, error, -1.0), dim=-1, descending=True)  # those that do not last
-    found = gather((member & kept).to(error.dtype), -1, order)
+    found = gather(member & kept, -1, order)
     size = found.sum(dim=-1, keepdim=True)
-    loss = 1.0 - (size - cumsum(found, dim=-1)) / (size + cumsum(1.0 - found, dim=-1))
-    gain = loss - pad(loss[..., :-1], (1, 0))
-    return (gather(where(kept, error, 0.0), -1, order) * gain).sum(dim=-1)
+    common = (size - cumsum(found, dim=-1)).to(error.dtype)
+    union = (size + cumsum(~found, dim=-1)).to(error.dtype)
+    # where U is 1 the first element is all there is, and J rises from 0 to 1
+    rise = where(found | (union == 1), 1.0, common / maximum(union - 1.0, 1.0)) / union
+    return (gather(where(kept, error, 0.0), -1, order) * rise).sum(dim=-1)
 
 
 class DiceLoss(Loss):

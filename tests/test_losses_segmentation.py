@@ -1,5 +1,6 @@
 """Losses of segmentation: against Keras's stored values, loops, set functions; edges, refusals."""
 
+import inspect
 import itertools
 import json
 from pathlib import Path
@@ -202,6 +203,68 @@ def test_overlaps_refuse(function):
             function(input, target, **settings)
 
 
+@pytest.mark.parametrize("function", OVERLAPS)
+def test_single_precision_near_a_perfect_overlap(function, rng):
+    """1 - index would lose the digits of a small loss."""
+    t = rng.random((64, 64)) < 0.5
+    p = np.abs(t - 1e-5 * rng.random(t.shape)).astype(np.float32)
+    found = []
+    for dtype in ("float32", "float64"):
+        x = tg.tensor(p, dtype=dtype, requires_grad=True)
+        loss = function(x, tg.tensor(t))
+        found.append((loss.item(), gradient(loss, x)))
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)
+    np.testing.assert_allclose(found[0][1], found[1][1], rtol=1e-5)
+    perfect = tg.tensor(t).float()
+    assert function(perfect, perfect).item() == 0.0
+    assert dice_loss(perfect, perfect, squared=True).item() == 0.0
+
+
+def test_squares_keep_digits_near_a_perfect_overlap():
+    p = tg.full((100,), 1 - 2.0**-20)
+    assert dice_loss(p, tg.ones(100), squared=True).item() == pytest.approx(2.0**-41, rel=1e-5)
+
+
+@pytest.mark.parametrize("per, shape", [("sample", (4,)), ("class", (3,)), ("both", (4, 3))])
+def test_a_setting_for_each_of_the_losses(per, shape, rng):
+    p, t = tg.tensor(rng.random((4, 3, 5))), tg.tensor(rng.random((4, 3, 5)))
+    names = ("alpha", "beta", "gamma", "smooth")
+    given = {name: leaf(0.5 + rng.random(shape)) for name in names}
+    loss = focal_tversky_loss(p, t, per=per, reduction="none", **given)
+    slopes = dict(zip(names, gradient(loss, *given.values())))
+    for at in np.ndindex(shape):
+        one = {name: leaf(value.detach()[at].item()) for name, value in given.items()}
+        single = focal_tversky_loss(p, t, per=per, reduction="none", **one)[at]
+        assert single.item() == pytest.approx(loss[at].item(), rel=1e-12)
+        for name, slope in zip(names, gradient(single, *one.values())):
+            assert slopes[name][at] == pytest.approx(slope, rel=1e-12)
+
+
+@pytest.mark.parametrize("function", OVERLAPS)
+def test_settings_that_do_not_fit_the_losses_are_refused(function):
+    p, t = tg.full((4, 3), 0.5), tg.ones(4, 3)
+    taken = inspect.signature(function).parameters.keys()
+    for name in sorted({"smooth", "alpha", "beta", "gamma"} & taken):
+        for per, shape in (("all", (3,)), ("sample", (4, 1)), ("class", (4,)), ("both", (4,))):
+            with pytest.raises(
+                ValueError, match=rf"{name} must be one number.*, but it has shape \({shape[0]}"
+            ):
+                function(p, t, per=per, **{name: tg.ones(*shape)})
+        for wrong in (None, "1", [1.0]):
+            with pytest.raises(TypeError, match=f"{name} must be a number or a tensor"):
+                function(p, t, **{name: wrong})
+    with pytest.raises(ValueError, match=r'per must be "all", .*, not \[0\]'):
+        function(p, t, per=[0])
+
+
+@pytest.mark.parametrize("function", OVERLAPS)
+def test_smooth_as_an_array_and_without_bound(function):
+    nothing = tg.zeros(3)
+    for zero in (np.float32(0), np.array(0.0)):
+        assert function(nothing, nothing, smooth=zero).item() == 0.0
+    assert function(tg.ones(3), nothing, smooth=tg.inf).item() == 0.0
+
+
 def test_settings_in_order_and_names():
     assert losses.DiceLoss(0.5).smooth == 0.5
     assert (losses.TverskyLoss(0.3, 0.7).alpha, losses.TverskyLoss(0.3, 0.7).beta) == (0.3, 0.7)
@@ -373,6 +436,34 @@ def test_softmax_at_corners_is_the_mean_jaccard_loss(rng):
         assert np.isfinite(gradient(loss, x)).all()
 
 
+@pytest.mark.parametrize("pixels", [100, 100_000])
+def test_single_precision_of_many_pixels(pixels, rng):
+    """J(i) - J(i-1) as a difference would lose the digits that the gradient is made of."""
+    z, t = rng.standard_normal(pixels).astype(np.float32), tg.tensor(rng.random(pixels) < 0.3)
+    found = []
+    for dtype in ("float32", "float64"):
+        x = tg.tensor(z, dtype=dtype, requires_grad=True)
+        loss = lovasz_hinge_loss(x, t)
+        found.append((loss.item(), gradient(loss, x)))
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)
+    # neighbours in order that single precision ties may change places: as good a subgradient
+    scale = np.abs(found[1][1]).mean()
+    close = np.isclose(found[0][1], found[1][1], rtol=1e-5, atol=1e-5 * scale)
+    assert close.mean() > 0.99
+
+
+def test_softmax_with_anything_at_ignored_pixels(rng):
+    p, labels = rng.dirichlet(np.ones(3), size=6), np.array([0, -100, 2, 1, -100, 0])
+    expected = lovasz_softmax_loss(tg.tensor(p), tg.tensor(labels)).item()
+    for anything in (np.nan, np.inf, -3.0):
+        p[labels < 0] = anything
+        x = leaf(p)
+        loss = lovasz_softmax_loss(x, tg.tensor(labels))
+        assert loss.item() == expected
+        slope = gradient(loss, x)
+        assert np.isfinite(slope).all() and (slope[labels < 0] == 0.0).all()
+
+
 def test_lovasz_refuses():
     z, t = tg.zeros(2, 3), tg.ones(2, 3)
     with pytest.raises(
@@ -381,6 +472,8 @@ def test_lovasz_refuses():
         lovasz_hinge_loss(z, t * 2)
     with pytest.raises(ValueError, match=r"is nan"):
         lovasz_hinge_loss(z, t * tg.nan)
+    with pytest.raises(TypeError, match="ignore_index must be a number"):
+        lovasz_hinge_loss(z, t, ignore_index=None)
     p, labels = tg.full((2, 4), 0.25), tg.tensor([0, 3])
     with pytest.raises(ValueError, match=r"classes must be .*, not 'some'"):
         lovasz_softmax_loss(p, labels, "some")
