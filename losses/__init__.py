@@ -34,6 +34,7 @@ from . import (
     rewards,
     sequences,
     suggesting,
+    transport,
     triplets,
     variational,
 )
@@ -65,6 +66,7 @@ from .rewards import *
 from .sequences import *
 from .suggesting import *
 from .table import Row
+from .transport import *
 from .triplets import *
 from .variational import *
 
@@ -91,6 +93,7 @@ __all__ = [
     *boxes.__all__,
     *detection.__all__,
     *adversarial.__all__,
+    *transport.__all__,
     *variational.__all__,
     *sequences.__all__,
     *ctc.__all__,

@@ -25,6 +25,7 @@ from . import (
     relative,
     rewards,
     sequences,
+    transport,
     triplets,
     variational,
 )
@@ -48,6 +49,7 @@ FAMILIES = (
     boxes,
     detection,
     adversarial,
+    transport,
     variational,
     sequences,
     ctc,

@@ -1,11 +1,11 @@
-"""Quotients that losses need where their formulas are 0/0."""
+"""What losses need where their formulas are 0/0 or 0·∞."""
 
 from __future__ import annotations
 
 from itertools import accumulate
 from typing import Any
 
-from tapegrad import clip, expm1, where
+from tapegrad import clip, exp, expm1, inf, where
 
 #: Below it the series serves: its terms are exact to rounding there, up to the second derivative,
 #: and above it so is the quotient.
@@ -22,3 +22,9 @@ def exprel(u: Any) -> Any:
     for coefficient in reversed(COEFFICIENTS):
         series = series * small + coefficient
     return where(near, series, expm1(large) / large)
+
+
+def times_exp(x: Any, exponent: Any) -> Any:
+    """x·e^exponent, and 0 where x is 0, though the exponential be too large for a number."""
+    lost = (x == 0) & (exp(exponent) == inf)
+    return x * exp(where(lost, 0.0, exponent))

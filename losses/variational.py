@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tapegrad import Tensor, as_tensor, broadcast_to, exp, expm1, log, pi, randn_like
+from tapegrad import Tensor, as_tensor, broadcast_to, expm1, log, pi, randn_like
 
 from .base import Loss
-from .checks import inside, is_number_zero, matching, same_shape, tensors
+from .checks import inside, is_number_zero, matching, same_shape, setting, tensors
 from .classification import binary_cross_entropy_with_logits
 from .kinds import LOGITS, PROBABILITY, REAL, REALS
+from .limits import times_exp
 from .reducing import reduce
 from .table import Row
 
@@ -57,7 +58,7 @@ def reparameterize(
     else:
         (noise,) = tensors("reparameterize", noise=noise)
         same_shape("reparameterize", "mean", mean, "noise", noise)
-    return mean + exp(0.5 * log_var) * noise
+    return mean + times_exp(noise, 0.5 * log_var)
 
 
 def gaussian_kl_loss(
@@ -91,7 +92,7 @@ def gaussian_kl_loss(
     if not is_number_zero(prior_log_var):
         prior_log_var = _fitting(what, "prior_log_var", prior_log_var, mean)
         ratio = log_var - prior_log_var
-        shift = shift * exp(-0.5 * prior_log_var)
+        shift = times_exp(shift, -0.5 * prior_log_var)
     # expm1(d) - d keeps its digits where the Gaussians nearly agree; e^d - 1 - d does not.
     return reduce(_of_each(0.5 * (shift * shift + (expm1(ratio) - ratio))), reduction)
 
@@ -145,7 +146,7 @@ def gaussian_reconstruction_loss(
     error, normaliser = input - target, log(2.0 * pi)
     if not is_number_zero(log_var):
         log_var = _fitting(what, "log_var", log_var, input)
-        error, normaliser = error * exp(-0.5 * log_var), normaliser + log_var
+        error, normaliser = times_exp(error, -0.5 * log_var), normaliser + log_var
     return reduce(_of_each(0.5 * (error * error + normaliser)), reduction)
 
 
@@ -169,6 +170,7 @@ def elbo_loss(
     (2017), beta-VAE: learning basic visual concepts with a constrained variational framework.
     """
     reconstruction, kl = matching("elbo_loss", reconstruction=reconstruction, kl=kl)
+    setting("elbo_loss", "beta", beta, kl.shape)
     return reduce(reconstruction + beta * kl, reduction)
 
 

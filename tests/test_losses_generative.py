@@ -129,6 +129,37 @@ def test_scores_may_be_columns_of_any_number_of_rows():
         losses.minimax_discriminator_loss(tg.ones(2), tg.ones(2), label_smoothing=1.5)
 
 
+def test_settings_that_would_broadcast_are_refused():
+    x, column = tg.ones(3), tg.tensor([[1.0], [0.5], [0.25]])
+    discriminator = losses.least_squares_discriminator_loss
+    for name, call in {
+        "label_smoothing": lambda: losses.minimax_discriminator_loss(x, x, column),
+        "a": lambda: discriminator(x, x, a=column),
+        "b": lambda: discriminator(x, x, b=column),
+        "c": lambda: losses.least_squares_generator_loss(x, c=column),
+        "weight": lambda: losses.gradient_penalty(lambda x: x, x, x, weight=column),
+        "target": lambda: losses.gradient_penalty(lambda x: x, x, x, target=column),
+        "beta": lambda: losses.elbo_loss(x, x, beta=column),
+    }.items():
+        says = rf" {name} must be one number or broadcast to \(3,\), but it has shape \(3, 1\)"
+        with pytest.raises(ValueError, match=says):
+            call()
+    for name, call in {
+        "a": lambda: discriminator(x, x, a=None),
+        "weight": lambda: losses.gradient_penalty(lambda x: x, x, x, weight=None),
+        "beta": lambda: losses.elbo_loss(x, x, beta=None),
+    }.items():
+        with pytest.raises(TypeError, match=f" {name} must be a number or a tensor, not NoneType"):
+            call()
+
+
+def test_settings_of_each_sample():
+    x, each = tg.zeros(2), tg.tensor([1.0, 2.0], requires_grad=True)
+    loss = losses.least_squares_generator_loss(x, c=each)
+    assert loss.item() == 1.25
+    np.testing.assert_array_equal(tg.grad(loss, each)[0].numpy(), [0.5, 1.0])
+
+
 # -- the gradient penalty ---------------------------------------------------------------------
 def mlp(w1, b1, w2):
     return lambda x: tg.tanh(x.reshape(x.shape[0], -1) @ w1 + b1) @ w2
@@ -243,12 +274,18 @@ def test_the_penalty_is_known_without_a_tape():
 def test_what_the_penalty_refuses():
     x = tg.ones(3, 2)
     penalty = losses.gradient_penalty
+    with pytest.raises(
+        TypeError, match=r"critic must be callable, not Tensor: .*critic, real, fake"
+    ):
+        penalty(x, x, lambda x: x)
     with pytest.raises(ValueError, match=r"one score for each of the 3 samples.*not \(\)"):
         penalty(lambda x: x.mean(), x, x)
     with pytest.raises(ValueError, match=r"one score .* not float"):
         penalty(lambda x: 1.0, x, x)
-    with pytest.raises(ValueError, match=r"mixing must be .* \(3,\), not \(3, 1\)"):
+    with pytest.raises(ValueError, match=r"mixing must be .* \(3,\), but it has shape \(3, 1\)"):
         penalty(lambda x: x.sum(1), x, x, mixing=tg.ones(3, 1))
+    with pytest.raises(TypeError, match="mixing must be a number or a tensor, not list"):
+        penalty(lambda x: x.sum(1), x, x, mixing=[0.1, 0.2, 0.3])
     with pytest.raises(ValueError, match="mixing must be in"):
         penalty(lambda x: x.sum(1), x, x, mixing=1.5)
     with pytest.raises(ValueError, match=r"real must have shape \(N, \.\.\.\), not \(\)"):
@@ -342,6 +379,31 @@ def test_second_derivative_where_one_pair_coincides():
     np.testing.assert_allclose(second, [1.0 / math.sqrt(2.0), 0.0], atol=1e-12)
 
 
+def test_second_derivative_where_one_pair_coincides_and_p_is_a_tensor():
+    b = tg.tensor([0.0, 5.0], dtype="float64")
+    a = tg.tensor([0.0, 6.0], dtype="float64", requires_grad=True)
+    for p, expected in ((2.0, 1.0 / math.sqrt(2.0)), (3.0, 0.0), (1.0, 0.0), (1.5, 0.0)):
+        p = tg.tensor(p, dtype="float64", requires_grad=True)
+        (g,) = tg.grad(losses.wasserstein_distance_1d(a, b, p), a, create_graph=True)
+        by_a, by_p = tg.grad(g[0], [a, p])
+        np.testing.assert_allclose(by_a.numpy(), [expected, 0.0], atol=1e-12)
+        assert by_p.item() == 0.0
+
+
+@pytest.mark.parametrize("p", [2, 50.0, tg.tensor(3.0)])
+@pytest.mark.parametrize("scale", [1e30, 1e-30])
+def test_powers_out_of_range_are_no_matter(p, scale):
+    """In single precision neither 1e30 nor 1e-30 has a square."""
+    a, b = tg.tensor([2.0, 0.0, 1.0], requires_grad=True), tg.tensor([-1.0, 0.5, 4.0])
+    for weights in ({}, {"a_weights": tg.tensor([1.0, 2.0, 3.0])}):
+        value = losses.wasserstein_distance_1d(a, b, p, **weights)
+        slope = tg.grad(value, a)[0].numpy()
+        large = (scale * a).detach().requires_grad_()
+        found = losses.wasserstein_distance_1d(large, scale * b, p, **weights)
+        assert found.item() == pytest.approx(scale * value.item(), rel=1e-5)
+        np.testing.assert_allclose(tg.grad(found, large)[0].numpy(), slope, rtol=1e-5, atol=1e-12)
+
+
 def test_the_gradient_of_p_as_a_tensor(rng):
     a, b = tg.tensor(rng.normal(size=6)), tg.tensor(rng.normal(size=6))
     p = tg.tensor(2.0, dtype="float64")
@@ -354,10 +416,16 @@ def test_the_gradient_of_p_as_a_tensor(rng):
 def test_what_the_distance_refuses():
     a = tg.ones(3)
     distance = losses.wasserstein_distance_1d
-    with pytest.raises(ValueError, match=r"p must be at least 1, but it is 0\.5"):
+    with pytest.raises(ValueError, match=r"p must be at least 1 and finite, but it is 0\.5"):
         distance(a, a, p=0.5)
-    with pytest.raises(ValueError, match="p must be at least 1, but it is 0"):
+    with pytest.raises(ValueError, match="p must be at least 1 and finite, but it is 0"):
         distance(a, a, p=0)
+    with pytest.raises(ValueError, match="p must be at least 1 and finite, but it is inf"):
+        distance(a, a, p=math.inf)
+    with pytest.raises(ValueError, match=r"p must be one number, but it has shape \(3,\)"):
+        distance(a, a, p=2.0 * a)
+    with pytest.raises(TypeError, match="p must be a number or a tensor, not str '2'"):
+        distance(a, a, p="2")
     with pytest.raises(ValueError, match=r"b must have shape \(N,\), not \(3, 1\)"):
         distance(a, tg.ones(3, 1))
     with pytest.raises(ValueError, match=r"empty \(b has shape \(0,\)\)"):
@@ -497,6 +565,34 @@ def test_extremes_of_the_elbo():
     assert value.item() == pytest.approx(
         0.5 * (1e-44 * math.exp(100.0) - 100.0 + math.log(2.0 * math.pi)), rel=1e-5
     )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_variance_too_small_for_its_inverse(dtype):
+    """An error of exactly 0 stays one, though e^2000 is beyond all numbers."""
+    x, t = tg.tensor([[1.0, 2.0]], dtype=dtype), tg.tensor([[1.0, 2.0]], dtype=dtype)
+    low, row = (tg.tensor(v, dtype=dtype) for v in (-2000.0, [[-2000.0, -2000.0]]))
+    for loss, given, value, slopes in (
+        (losses.gaussian_reconstruction_loss, (x, t, low), math.log(2 * math.pi) - 2000.0, [0, 1]),
+        (lambda x, m, low: losses.gaussian_kl_loss(x, row, m, low), (x, t, low), 0.0, [0, 0]),
+        (lambda x, e, low: losses.reparameterize(x, -low, noise=e), (x, 0 * x, -row), 3.0, [1, 0]),
+    ):
+        given = [v.detach().requires_grad_() for v in given]
+        found = loss(*given).sum()
+        assert found.item() == pytest.approx(value, rel=1e-6)
+        first = tg.grad(found, given, create_graph=True)
+        np.testing.assert_array_equal(first[0].detach().numpy(), slopes[0])
+        np.testing.assert_array_equal(first[2].detach().numpy(), slopes[1])
+        seen = [g.sum() for g in first if g.requires_grad]
+        for g in tg.grad(sum(seen[1:], seen[0]), given, allow_unused=True):
+            assert g is None or finite(g)
+    # where it is not 0, the loss is
+    wrong = losses.gaussian_reconstruction_loss(x, t + 1e-3, low)
+    assert wrong.item() == math.inf
+    # and curvature is there as long as it is a number
+    at = x.detach().requires_grad_()
+    (g,) = tg.grad(losses.gaussian_reconstruction_loss(at, t, -80.0), at, create_graph=True)
+    assert tg.grad(g[0, 0], at)[0].numpy()[0, 0] == pytest.approx(math.exp(80.0), rel=1e-5)
 
 
 def test_a_learned_variance_finds_the_error(rng):
