@@ -153,7 +153,12 @@ def _sequences(what: str, input: Any, target: Any) -> tuple[Tensor, Tensor]:
             f"{what}: logits of shape {input.shape} (N, T, C) take tokens of shape "
             f"{input.shape[:2]}, not {target.shape}"
         )
-    return input, target
+    if target.dtype.kind not in "iu":
+        raise TypeError(
+            f"{what}: target must be tokens (integers), not {target.dtype}: "
+            "target.long() makes it so"
+        )
+    return input, target.long()  # in which there is an ignore_index
 
 
 def _padded(what: str, target: Tensor, ignore_index: int, mask: Any, lengths: Any) -> Tensor:

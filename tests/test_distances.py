@@ -174,6 +174,27 @@ def test_lengths_whose_squares_are_out_of_range(scale, p):
     )
 
 
+def test_an_order_as_a_tensor_at_any_size():
+    v = np.array([[1.5, -2.0, 0.5], [0.0, 1.0, 1.0]])
+    for p in (1.0, 2.0, 200.0):
+        for scale in (1e-30, 1.0, 1e30):
+            x, order = (
+                tg.tensor(scale * v, dtype="float32", requires_grad=True),
+                tg.tensor(p, requires_grad=True),
+            )
+            y = tg.pairwise_distance(x, tg.zeros(2, 3), order, eps=0.0)
+            plain = tg.pairwise_distance(x, tg.zeros(2, 3), p, eps=0.0)
+            np.testing.assert_allclose(y.detach().numpy(), plain.detach().numpy(), rtol=1e-5)
+            ours = tg.grad(y.sum(), (x, order), create_graph=True)
+            theirs = tg.grad(plain.sum(), x)[0].numpy()
+            np.testing.assert_allclose(ours[0].detach().numpy(), theirs, rtol=2e-4, atol=1e-6)
+            assert np.isfinite(ours[1].item())
+            for second in tg.grad((ours[0] * tg.tensor([1.0, 0.0, 0.0])).sum(), (x, order)):
+                assert np.isfinite(second.numpy()).all()
+    largest = tg.pairwise_distance(tg.tensor(v), tg.zeros(2, 3), tg.tensor(math.inf), eps=0.0)
+    np.testing.assert_array_equal(largest.numpy(), [2.0, 1.0])
+
+
 def test_huge_vectors_have_an_angle():
     a, b = tg.tensor([[1e30, 1e30]]), tg.tensor([[1e25, 0.0]])
     assert tg.cosine_similarity(a, b).item() == pytest.approx(math.sqrt(0.5), rel=1e-6)

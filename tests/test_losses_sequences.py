@@ -143,6 +143,17 @@ def test_smoothing_has_a_gradient(logits):
     assert slope.item() == pytest.approx(even - sure)  # linear in the smoothing
 
 
+@pytest.mark.parametrize("kind", ["uint8", "int8", "int32"])
+def test_tokens_of_small_integers(kind, logits):
+    """-100 is no unsigned integer, and 156 may be a token."""
+    tokens = tg.tensor(np.array(FILLED.numpy() % 4, kind))
+    for loss in (sequence_cross_entropy, next_token_cross_entropy, perplexity):
+        for said in ({"mask": MASK}, {"lengths": LENGTHS}):
+            assert loss(logits, tokens, **said).item() == loss(logits, TOKENS).item()
+    text = tg.full((1, 2), 156)
+    assert np.isfinite(perplexity(tg.zeros(1, 2, 200), text.to("uint8"), lengths=(1,)).item())
+
+
 def test_next_tokens_do_not_see_themselves(logits):
     z = logits.detach().requires_grad_()
     found = tg.grad(next_token_cross_entropy(z, FILLED, lengths=LENGTHS), z)[0].numpy()
@@ -159,7 +170,7 @@ def test_next_tokens_do_not_see_themselves(logits):
         (ValueError, r"tokens of shape \(3, 4\), not \(3, 3\)", {"target": TOKENS[:, :3]}),
         (
             TypeError,
-            r"target must be class indices .*float32: target\.long",
+            r"target must be tokens .*float32: target\.long",
             {"target": TOKENS.float()},
         ),
         (ValueError, r"outside 0 … 3.*\[0, .\] is", {"target": FILLED + 2}),

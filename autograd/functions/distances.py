@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 from ..ops.arithmetic import abs, clamp_min, pow, where
+from ..ops.engine import stop_gradient
+from ..ops.reductions import amax
 from ..ops.reductions import sum as total
 from ..ops.statistics import vector_norm
 from ..tensors import Tensor
 from ..values import shape_of
 from .dims import reduced_dims
 from .reductions import as_floating
-from .shaping import broadcast_tensors
+from .shaping import broadcast_tensors, squeeze
 
 __all__ = ["cosine_similarity", "pairwise_distance"]
 
@@ -82,11 +85,15 @@ def _length(x: Any, p: Any, dims: tuple[int, ...], keepdim: bool) -> Any:
     if p.ndim:
         raise ValueError(f"the order p of a norm must be one number, but it has shape {p.shape}")
     size = abs(x)
+    # Any unit gives the same length; in that of the largest element the powers stay in range.
+    unit = stop_gradient(amax(size, axis=dims, keepdims=True))
+    unit = where((unit > 0) & (unit < inf), unit, 1.0)
     some = size > 0  # elsewhere a power or its derivative may be infinite
-    powers = where(some, pow(where(some, size, 1.0), p), 0.0)
-    summed = total(powers, axis=dims, keepdims=bool(keepdim))
+    powers = where(some, pow(where(some, size / unit, 1.0), p), 0.0)
+    summed = total(powers, axis=dims, keepdims=True)
     some = summed > 0
-    return where(some, pow(where(some, summed, 1.0), 1.0 / p), 0.0)
+    length = unit * where(some, pow(where(some, summed, 1.0), 1.0 / p), 0.0)
+    return length if keepdim else squeeze(length, dims)
 
 
 METHODS: dict[str, Any] = {}
