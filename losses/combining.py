@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from tapegrad import (
@@ -11,7 +11,7 @@ from tapegrad import (
     check,
     exp,
     grad,
-    safe_sqrt,
+    linalg,
     softmax,
     stack,
     stop_gradient,
@@ -20,8 +20,17 @@ from tapegrad import (
 )
 
 from .base import Loss
-from .checks import dimensions, first_bad, not_empty, parameter_list, positive, tensors
+from .checks import (
+    dimensions,
+    first_bad,
+    not_empty,
+    parameter_list,
+    positive,
+    setting,
+    tensors,
+)
 from .kinds import REALS, Kind
+from .limits import times_exp
 from .naming import get
 from .table import Row
 
@@ -79,12 +88,10 @@ def weighted_sum(losses: Any, weights: Any) -> Tensor:
     _same_number(what, losses, "weights", weights)
     if isinstance(losses, Tensor) and isinstance(weights, Tensor):
         return (losses * weights).sum()
-    total: Any = None
-    for i, (loss, weight) in enumerate(zip(losses, weights)):
-        if getattr(weight, "shape", ()):
-            raise ValueError(f"{what}: weights[{i}] must be a number, but has shape {weight.shape}")
-        total = loss * weight if total is None else total + loss * weight
-    return total
+    for i, weight in enumerate(weights):
+        setting(what, f"weights[{i}]", weight, ())
+    parts = [loss * weight for loss, weight in zip(losses, weights)]
+    return sum(parts[1:], parts[0])
 
 
 def uncertainty_weighting(losses: Any, log_variances: Any, tasks: Any = "regression") -> Tensor:
@@ -112,6 +119,8 @@ def uncertainty_weighting(losses: Any, log_variances: Any, tasks: Any = "regress
     for scene geometry and semantics, equations 7 and 10.
     """
     what = "uncertainty_weighting"
+    if not isinstance(tasks, (str, Sequence, Mapping)):
+        raise TypeError(f"{what}: tasks must be a string, or a list or dict of them, not {tasks!r}")
     kinds = [tasks] if isinstance(tasks, str) else list(_ordered(what, losses, "tasks", tasks))
     losses, log_variances = _lined_up(what, losses=losses, log_variances=log_variances)
     for kind in kinds:
@@ -122,7 +131,7 @@ def uncertainty_weighting(losses: Any, log_variances: Any, tasks: Any = "regress
     else:
         _same_number(what, losses, "tasks", kinds)
         factor = tensor([TASKS[kind] for kind in kinds], dtype=losses.dtype)
-    return (factor * exp(-log_variances) * losses + 0.5 * log_variances).sum()
+    return (factor * times_exp(losses, -log_variances) + 0.5 * log_variances).sum()
 
 
 def gradnorm_loss(
@@ -148,8 +157,8 @@ def gradnorm_loss(
     step of the weights apply :func:`renormalize_weights`.
 
     Raises ValueError when numbers or names do not match, there are no losses, a loss does not
-    depend on the parameters, or an initial loss is not positive; TypeError for losses that are no
-    tensors or not floating point.
+    depend on the parameters, a loss is negative, or an initial one not positive; TypeError for
+    losses that are no tensors or not floating point.
 
     >>> import tapegrad as tg
     >>> shared = tg.tensor([1.0, 1.0], requires_grad=True)
@@ -169,15 +178,21 @@ def gradnorm_loss(
     )
     parameters = parameter_list(what, parameters)
     _each_positive(what, "initial_losses", initial_losses)
+    setting(what, "alpha", alpha, ())
+    check(
+        losses >= 0,
+        lambda losses: f"{what}: losses must not be negative, but {first_bad(losses >= 0, losses)}",
+        losses,
+    )
     norms = []
     for i, loss in enumerate(losses):
         found = grad(
             loss, parameters, retain_graph=True, create_graph=create_graph, allow_unused=True
         )
-        squares = [(g * g).sum() for g in found if g is not None]
-        if not squares:
+        parts = [linalg.vector_norm(g) for g in found if g is not None]
+        if not parts:
             raise ValueError(f"{what}: losses[{i}] does not depend on any of the parameters")
-        norms.append(safe_sqrt(_total(squares)))
+        norms.append(linalg.vector_norm(stack(parts)))
     norms_of_weighted = abs(weights) * stack(norms)
     progress = losses / initial_losses
     # Chen et al. (2018), section 3.2: the target is held constant when the weights are updated,
@@ -193,7 +208,8 @@ def renormalize_weights(weights: Tensor, total: Any = None) -> Tensor:
     GradNorm does so after each step, so that balancing tasks leaves the learning rate as it is.
     ``weights``: (tasks,); ``total``: what they add up to instead.
 
-    Raises ValueError when there are no weights, TypeError for a list.
+    Raises ValueError when there are no weights or they add up to 0, TypeError for a list of
+    numbers.
 
     >>> import tapegrad as tg
     >>> weights = tg.tensor([3.0, 1.0], requires_grad=True)
@@ -204,8 +220,13 @@ def renormalize_weights(weights: Tensor, total: Any = None) -> Tensor:
 
     Source: Chen et al. (2018), GradNorm, algorithm 1.
     """
-    weights = _tasks("renormalize_weights", "weights", weights)
-    return weights * ((weights.shape[0] if total is None else total) / weights.sum())
+    what = "renormalize_weights"
+    weights = _tasks(what, "weights", weights)
+    total = weights.shape[0] if total is None else total
+    setting(what, "total", total, ())
+    sum_of_weights = weights.sum()
+    check(sum_of_weights != 0, f"{what}: the weights add up to 0, and so would any multiple")
+    return weights * (total / sum_of_weights)
 
 
 def dynamic_weight_average(losses: Any, previous_losses: Any, temperature: Any = 2.0) -> Tensor:
@@ -231,7 +252,7 @@ def dynamic_weight_average(losses: Any, previous_losses: Any, temperature: Any =
     """
     what = "dynamic_weight_average"
     losses, previous_losses = _lined_up(what, losses=losses, previous_losses=previous_losses)
-    positive(what, "temperature", temperature)
+    positive(what, "temperature", temperature, ())
     _each_positive(what, "previous_losses", previous_losses)
     return losses.shape[0] * softmax(losses / previous_losses / temperature, dim=0)
 
@@ -267,6 +288,8 @@ class WeightedSum:
     """
 
     def __init__(self, terms: Any) -> None:
+        if isinstance(terms, str) or not isinstance(terms, Iterable):
+            raise TypeError(f"WeightedSum: terms must be a list or a dict of losses, not {terms!r}")
         named = terms if isinstance(terms, Mapping) else dict(enumerate(terms))
         if not named:
             raise ValueError("WeightedSum: there are no terms")
@@ -314,8 +337,10 @@ class UncertaintyWeighting:
     def __init__(self, log_variances: Any, tasks: Any = "regression") -> None:
         if isinstance(log_variances, int):
             if log_variances < 1:
-                raise ValueError("UncertaintyWeighting: there must be one task at least")
+                raise ValueError("UncertaintyWeighting: there must be at least one task")
             log_variances = zeros(log_variances, requires_grad=True)
+        what, name = "UncertaintyWeighting", "log_variances"
+        _tasks(what, name, _ordered(what, log_variances, name, log_variances))
         self.log_variances = log_variances
         self.tasks = tasks
 
@@ -419,13 +444,6 @@ def _each_positive(what: str, name: str, values: Tensor) -> None:
         lambda values: f"{what}: {name} must be positive, but {first_bad(values > 0, values)}",
         values,
     )
-
-
-def _total(values: list[Tensor]) -> Tensor:
-    total = values[0]
-    for value in values[1:]:
-        total = total + value
-    return total
 
 
 #: (rows,): as many tasks.

@@ -7,7 +7,7 @@ from typing import Any
 from tapegrad import Tensor, abs, as_tensor
 
 from .base import Loss
-from .checks import inside, parameter_list
+from .checks import inside, parameter_list, setting
 from .kinds import REAL
 from .table import Row
 
@@ -44,11 +44,10 @@ def l1_penalty(parameters: Any, weight: Any = 0.01) -> Tensor:
 
     Source: Tibshirani (1996), Regression shrinkage and selection via the lasso.
     """
-    total: Any = None
-    for parameter in parameter_list("l1_penalty", parameters):
-        part = abs(parameter).sum()
-        total = part if total is None else total + part
-    return weight * total
+    what = "l1_penalty"
+    setting(what, "weight", weight, ())
+    parts = [abs(parameter).sum() for parameter in parameter_list(what, parameters)]
+    return weight * sum(parts[1:], parts[0])
 
 
 def l2_penalty(parameters: Any, weight: Any = 0.01) -> Tensor:
@@ -64,11 +63,10 @@ def l2_penalty(parameters: Any, weight: Any = 0.01) -> Tensor:
     Source: Hoerl and Kennard (1970), Ridge regression: biased estimation for nonorthogonal
     problems.
     """
-    total: Any = None
-    for parameter in parameter_list("l2_penalty", parameters):
-        part = (parameter * parameter).sum()
-        total = part if total is None else total + part
-    return weight * total
+    what = "l2_penalty"
+    setting(what, "weight", weight, ())
+    parts = [(parameter * parameter).sum() for parameter in parameter_list(what, parameters)]
+    return weight * sum(parts[1:], parts[0])
 
 
 def elastic_net_penalty(parameters: Any, alpha: Any = 1.0, l1_ratio: Any = 0.5) -> Tensor:
@@ -91,6 +89,8 @@ def elastic_net_penalty(parameters: Any, alpha: Any = 1.0, l1_ratio: Any = 0.5) 
     models via coordinate descent.
     """
     what = "elastic_net_penalty"
+    setting(what, "alpha", alpha, ())
+    setting(what, "l1_ratio", l1_ratio, ())
     inside(what, "l1_ratio", as_tensor(l1_ratio), 0.0, 1.0)
     parameters = parameter_list(what, parameters)
     return l1_penalty(parameters, alpha * l1_ratio) + l2_penalty(

@@ -71,7 +71,13 @@ def test_weights_keep_their_precision():
         ([1.0], [1.0], TypeError, r"losses\[0\] must be a tensor"),
         ([number(1.0), tg.tensor(2)], [1.0, 1.0], TypeError, r"losses\[1\] must be floating"),
         ([number(1.0), double(1.0)], [1.0, 1.0], ValueError, r"losses\[1\] has shape \(1,\)"),
-        ([number(1.0)], [double(1.0, 2.0)], ValueError, r"weights\[0\] must be a number"),
+        ([number(1.0)], [double(1.0, 2.0)], ValueError, r"weights\[0\] must be one number.*\(2,\)"),
+        (
+            [number(1.0)],
+            ["a"],
+            TypeError,
+            r"weights\[0\] must be a number or a tensor, not str 'a'",
+        ),
         (double(1.0, 2.0).reshape(2, 1), [1.0, 1.0], ValueError, r"\(tasks,\), not \(2, 1\)"),
     ],
 )
@@ -125,6 +131,9 @@ def test_a_weighted_sum_given_as_a_list():
 def test_what_a_weighted_sum_class_refuses():
     with pytest.raises(ValueError, match="no terms"):
         losses.WeightedSum([])
+    for terms in ("mse", None, losses.mse_loss):
+        with pytest.raises(TypeError, match="terms must be a list or a dict of losses"):
+            losses.WeightedSum(terms)
     with pytest.raises(ValueError, match=r"term 'a' must be \(loss, weight\)"):
         losses.WeightedSum({"a": ("mse", 1.0, 2.0)})
     with pytest.raises(ValueError, match="no loss is called"):
@@ -205,8 +214,24 @@ def test_what_uncertainty_weighting_refuses():
         losses.uncertainty_weighting(two, two, "clustering")
     with pytest.raises(ValueError, match=r"losses\[1\] must be one number, but has shape \(2,\)"):
         losses.uncertainty_weighting([two[0], two], two)
+    with pytest.raises(TypeError, match=r"tasks must be .* not None"):
+        losses.uncertainty_weighting(two, two, None)
     with pytest.raises(ValueError, match="at least"):
         losses.UncertaintyWeighting(0)
+    with pytest.raises(TypeError, match=r"log_variances must be a tensor or an array, not float"):
+        losses.UncertaintyWeighting(2.5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_loss_of_zero_however_sure(dtype):
+    """exp(-s) beyond all numbers times a loss of exactly 0 is 0."""
+    loss = tg.tensor([0.0, 1.0], dtype=dtype)
+    s = tg.tensor([-2000.0, 1e4], dtype=dtype, requires_grad=True)
+    total = losses.uncertainty_weighting(loss, s)
+    assert total.item() == 4000.0
+    (slope,) = tg.grad(total, s, create_graph=True)
+    assert slope.tolist() == [0.5, 0.5]
+    assert tg.grad(slope.sum(), s)[0].tolist() == [0.0, 0.0]
 
 
 # -- GradNorm ---------------------------------------------------------------------------------
@@ -314,6 +339,17 @@ def test_gradnorm_where_a_task_stands_still():
             assert gradient is None or np.isfinite(gradient.numpy()).all()
 
 
+@pytest.mark.parametrize("scale", [1e-25, 1e25])
+def test_gradnorm_of_gradients_whose_squares_are_out_of_range(scale):
+    """In single precision; the norms are 3, 4 and 5 by scale."""
+    shared, weights = tg.zeros(2, requires_grad=True), tg.ones(2, requires_grad=True)
+    slopes = tg.tensor([[3.0, 4.0], [0.0, 1.0]]) * scale
+    found = [(shared * slope).sum() + 1.0 for slope in slopes]
+    loss = losses.gradnorm_loss(found, tg.ones(2), weights, shared, alpha=0.0)
+    assert loss.item() == pytest.approx(4.0 * scale)
+    np.testing.assert_allclose(tg.grad(loss, weights)[0].numpy(), [5 * scale, -scale], rtol=1e-6)
+
+
 def test_what_gradnorm_refuses():
     shared, other = double(1.0, -0.5, grad=True), double(1.0, grad=True)
     found, start, weights = tasks(shared), double(*START), double(1.0, 1.0, 1.0)
@@ -325,6 +361,10 @@ def test_what_gradnorm_refuses():
         losses.gradnorm_loss(found, start, double(1.0, 1.0), shared)
     with pytest.raises(ValueError, match="the parameters are empty"):
         losses.gradnorm_loss(found, start, weights, [])
+    with pytest.raises(ValueError, match=r"losses must not be negative, but entry \[1\] is -2"):
+        losses.gradnorm_loss([found[0], -found[1], found[2]], start, weights, shared)
+    with pytest.raises(ValueError, match=r"alpha must be one number, but it has shape \(3,\)"):
+        losses.gradnorm_loss(found, start, weights, shared, alpha=start)
     with pytest.raises(TypeError, match=r"initial_losses\[0\] must be a tensor"):
         losses.gradnorm_loss(found, [1.0, 1.0, 1.0], weights, shared)
 
@@ -336,6 +376,10 @@ def test_renormalized_weights():
     assert tg.check_grads(losses.renormalize_weights, (weights,), order=2)
     with pytest.raises(ValueError, match="empty"):
         losses.renormalize_weights(tg.zeros(0))
+    with pytest.raises(ValueError, match="weights add up to 0"):
+        losses.renormalize_weights(double(1.0, -1.0))
+    with pytest.raises(TypeError, match="total must be a number or a tensor, not str"):
+        losses.renormalize_weights(weights, total="1")
 
 
 # -- dynamic weight average -------------------------------------------------------------------
@@ -367,6 +411,8 @@ def test_what_dynamic_weight_average_refuses():
         losses.dynamic_weight_average(one, double(1.0, 0.0))
     with pytest.raises(ValueError, match="temperature must be positive"):
         losses.dynamic_weight_average(one, one, temperature=0.0)
+    with pytest.raises(ValueError, match=r"temperature must be one number, .* \(2,\)"):
+        losses.dynamic_weight_average(one, one, temperature=one)
     with pytest.raises(TypeError, match="tensor"):
         losses.dynamic_weight_average([0.5, 1.0], one)
 
@@ -449,6 +495,24 @@ def test_what_penalties_refuse(penalty):
         penalty(tg.tensor([1, 2]))
     with pytest.raises(TypeError, match="parameters must be"):
         penalty(3.0)
+
+
+@pytest.mark.parametrize(
+    "penalty, setting",
+    [
+        (losses.l1_penalty, "weight"),
+        (losses.l2_penalty, "weight"),
+        (losses.elastic_net_penalty, "alpha"),
+        (losses.elastic_net_penalty, "l1_ratio"),
+    ],
+)
+def test_settings_of_penalties_are_numbers(penalty, setting):
+    w = double(1.0, 2.0)
+    with pytest.raises(ValueError, match=rf"{setting} must be one number, .* \(2,\)"):
+        penalty(w, **{setting: double(0.1, 0.2)})
+    for wrong in ("a", None):
+        with pytest.raises(TypeError, match=f"{setting} must be a number or a tensor"):
+            penalty(w, **{setting: wrong})
 
 
 def test_the_ratio_of_an_elastic_net_is_checked():
