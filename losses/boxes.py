@@ -1,12 +1,13 @@
 """Losses of boxes: how much two overlap, and how far apart and how differently shaped they are.
 
-A box is its corners (x1, y1, x2, y2) with x1 ≤ x2 and y1 ≤ y2, in any unit of length.
+A box is its corners (x1, y1, x2, y2) with x1 ≤ x2 and y1 ≤ y2, in any unit of length. Areas are
+products: in single precision sides may be as long as 1e19.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 from tapegrad import (
     Tensor,
@@ -24,7 +25,7 @@ from tapegrad import (
 from tapegrad.ops.engine import all_between
 
 from .base import Loss
-from .checks import matching, name_entry
+from .checks import matching, name_entry, not_negative
 from .kinds import REALS, Kind
 from .reducing import reduce
 from .table import Row
@@ -42,12 +43,12 @@ __all__ = [
 
 
 def iou_loss(
-    input: Tensor, target: Tensor, reduction: str = "mean", eps: float = 1e-7, weight: Any = None
+    input: Tensor, target: Tensor, reduction: str = "mean", eps: Any = 1e-7, weight: Any = None
 ) -> Tensor:
     """IoU loss of boxes: 1 - |A∩B| / (|A∪B| + eps).
 
     ``input``, ``target``: corners (x1, y1, x2, y2), of one shape (N, 4), (4,) or (..., 4).
-    ``eps``: what keeps the quotient finite for boxes without area, in units of area.
+    ``eps``: at least 0, what keeps the quotient finite for boxes without area, in units of area.
     ``reduction``: of the N losses; "mean" as everywhere here, where torchvision's box losses have
     "none". ``weight``: one factor for each box.
 
@@ -55,24 +56,24 @@ def iou_loss(
     use one of the other three. So do two boxes without area, even the same one. At identical boxes,
     a kink, the gradient is the mean of those from either side, as PyTorch's maximum gives it.
 
-    Raises ValueError when the shapes differ or do not end in 4, the batch is empty, or a box has
-    x2 < x1 or y2 < y1.
+    Raises ValueError when the shapes differ or do not end in 4, the batch is empty, a box has
+    x2 < x1 or y2 < y1, or eps is negative.
 
     >>> import tapegrad as tg
     >>> a, b = tg.tensor([[0.0, 0.0, 2.0, 2.0]]), tg.tensor([[1.0, 0.0, 3.0, 2.0]])
     >>> tg.losses.iou_loss(a, b)  # 2 of 6
     tensor(0.6667)
 
-    Source: Rahman and Wang (2016), Optimizing intersection-over-union in deep neural networks for
-    image segmentation. (Yu et al. (2016), UnitBox, take -ln IoU.)
+    Source: Rezatofighi et al. (2019), Generalized intersection over union: a metric and a loss for
+    bounding box regression. (Yu et al. (2016), UnitBox, take -ln IoU.)
     """
-    input, target = _boxes("iou_loss", input, target)
-    common, union = areas(input, target)
+    a, b = _boxes("iou_loss", input, target, eps)
+    common, union = areas(a, b)
     return reduce(1.0 - common / (union + eps), reduction, weight)
 
 
 def generalized_box_iou_loss(
-    input: Tensor, target: Tensor, reduction: str = "mean", eps: float = 1e-7, weight: Any = None
+    input: Tensor, target: Tensor, reduction: str = "mean", eps: Any = 1e-7, weight: Any = None
 ) -> Tensor:
     """GIoU loss of boxes: 1 - IoU + (|C| - |A∪B|) / |C|, C the smallest box around both.
 
@@ -87,18 +88,18 @@ def generalized_box_iou_loss(
     >>> tg.losses.generalized_box_iou_loss(a, b)  # apart; 2 of 4 inside C
     tensor(1.5000)
 
-    Source: Rezatofighi et al. (2019), Generalized intersection over union.
+    Source: Rezatofighi et al. (2019), Generalized intersection over union: a metric and a loss for
+    bounding box regression.
     """
-    input, target = _boxes("generalized_box_iou_loss", input, target)
-    common, union = areas(input, target)
-    sides = _around(input, target)
-    around = sides[..., 0] * sides[..., 1]
+    a, b = _boxes("generalized_box_iou_loss", input, target, eps)
+    common, union = areas(a, b)
+    around = _area(_around(a, b))
     loss = 1.0 - common / (union + eps) + (around - union) / (around + eps)
     return reduce(loss, reduction, weight)
 
 
 def distance_box_iou_loss(
-    input: Tensor, target: Tensor, reduction: str = "mean", eps: float = 1e-7, weight: Any = None
+    input: Tensor, target: Tensor, reduction: str = "mean", eps: Any = 1e-7, weight: Any = None
 ) -> Tensor:
     """DIoU loss of boxes: 1 - IoU + d²/c², d between the centres, c the diagonal around both.
 
@@ -110,16 +111,17 @@ def distance_box_iou_loss(
     >>> tg.losses.distance_box_iou_loss(a, b)  # apart; d² = 4, c² = 10
     tensor(1.4000)
 
-    Source: Zheng et al. (2020), Distance-IoU loss.
+    Source: Zheng et al. (2020), Distance-IoU loss: faster and better learning for bounding box
+    regression.
     """
-    input, target = _boxes("distance_box_iou_loss", input, target)
-    common, union = areas(input, target)
-    loss = 1.0 - common / (union + eps) + _distance(input, target, eps)
+    a, b = _boxes("distance_box_iou_loss", input, target, eps)
+    common, union = areas(a, b)
+    loss = 1.0 - common / (union + eps) + _distance(a, b, eps)
     return reduce(loss, reduction, weight)
 
 
 def complete_box_iou_loss(
-    input: Tensor, target: Tensor, reduction: str = "mean", eps: float = 1e-7, weight: Any = None
+    input: Tensor, target: Tensor, reduction: str = "mean", eps: Any = 1e-7, weight: Any = None
 ) -> Tensor:
     """CIoU loss of boxes: 1 - IoU + d²/c² + αv, v = (4/π²)·(atan(w/h) - atan(w'/h'))².
 
@@ -134,67 +136,80 @@ def complete_box_iou_loss(
     >>> tg.losses.complete_box_iou_loss(a, b), tg.losses.distance_box_iou_loss(a, b)
     (tensor(1.1662), tensor(0.9978))
 
-    Source: Zheng et al. (2020), Distance-IoU loss.
+    Source: Zheng et al. (2020), Distance-IoU loss: faster and better learning for bounding box
+    regression.
     """
-    input, target = _boxes("complete_box_iou_loss", input, target)
-    common, union = areas(input, target)
+    a, b = _boxes("complete_box_iou_loss", input, target, eps)
+    common, union = areas(a, b)
     iou = common / (union + eps)
-    turn = _angle(target) - _angle(input)
+    turn = _angle(a) - _angle(b)
     v = (4.0 / math.pi**2) * (turn * turn)
     # Zheng et al. (2020): α is a parameter of the trade-off, their gradient (12) is that of v only
     alpha = stop_gradient(v / (1.0 - iou + v + eps))
-    loss = 1.0 - iou + _distance(input, target, eps) + alpha * v
+    loss = 1.0 - iou + _distance(a, b, eps) + alpha * v
     return reduce(loss, reduction, weight)
 
 
-def areas(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+class Box(NamedTuple):
+    """Boxes by their corners (x1, y1) and (x2, y2), and what is between: (width, height)."""
+
+    low: Tensor
+    high: Tensor
+    sides: Tensor
+
+
+def areas(a: Box, b: Box) -> tuple[Tensor, Tensor]:
     """The areas of the intersection and the union of boxes."""
-    common = relu(minimum(a[..., 2:], b[..., 2:]) - maximum(a[..., :2], b[..., :2]))
-    both = common[..., 0] * common[..., 1]
-    a, b = a[..., 2:] - a[..., :2], b[..., 2:] - b[..., :2]
-    return both, a[..., 0] * a[..., 1] + b[..., 0] * b[..., 1] - both
+    common = _area(relu(minimum(a.high, b.high) - maximum(a.low, b.low)))
+    return common, _area(a.sides) + _area(b.sides) - common
 
 
-def _around(a: Tensor, b: Tensor) -> Tensor:
+def _area(sides: Tensor) -> Tensor:
+    return sides[..., 0] * sides[..., 1]
+
+
+def _around(a: Box, b: Box) -> Tensor:
     """Width and height of the smallest box around both."""
-    return maximum(a[..., 2:], b[..., 2:]) - minimum(a[..., :2], b[..., :2])
+    return maximum(a.high, b.high) - minimum(a.low, b.low)
 
 
-def _distance(a: Tensor, b: Tensor, eps: float) -> Tensor:
+def _distance(a: Box, b: Box, eps: Any) -> Tensor:
     """The squared distance of the centres in units of the squared diagonal around both."""
-    apart, around = a - b, _around(a, b)
-    apart = apart[..., :2] + apart[..., 2:]
-    return 0.25 * (apart * apart).sum(dim=-1) / ((around * around).sum(dim=-1) + eps)
+    apart, around = 0.5 * (a.low - b.low + (a.high - b.high)), _around(a, b)
+    return (apart * apart).sum(dim=-1) / ((around * around).sum(dim=-1) + eps)
 
 
-def _angle(a: Tensor) -> Tensor:
+def _angle(a: Box) -> Tensor:
     """atan(width / height), of a point 0."""
-    sides = a[..., 2:] - a[..., :2]
-    return atan2(sides[..., 0], sides[..., 1])
+    return atan2(a.sides[..., 0], a.sides[..., 1])
 
 
-def _boxes(what: str, input: Any, target: Any) -> tuple[Tensor, Tensor]:
+def _boxes(what: str, input: Any, target: Any, eps: Any) -> tuple[Box, Box]:
     """Checked operands of a loss of boxes."""
     input, target = matching(what, input=input, target=target)
     if input.shape[-1:] != (4,):
         raise ValueError(f"{what}: boxes have shape (N, 4), their corners, not {input.shape}")
-    corners(what, "input", input)
-    corners(what, "target", target)
-    return input, target
+    not_negative(what, "eps", eps, input.shape[:-1])
+    return _box(what, "input", input), _box(what, "target", target)
 
 
-def corners(what: str, name: str, boxes: Tensor) -> None:
-    """Check that no box has its corners the wrong way round; the first that has is named."""
+def _box(what: str, name: str, corners: Tensor) -> Box:
+    """A box of its corners, checked: the first whose corners are the wrong way round is named."""
+    low, high = corners[..., :2], corners[..., 2:]
+    sides = high - low
 
-    def message(boxes: Any) -> str:
-        good = (boxes[..., 2:] - boxes[..., :2] >= 0).all(-1)
-        at = tuple((~good).nonzero()[axis][0] for axis in range(boxes.ndim - 1))
+    def message(corners: Any) -> str:
+        good = (corners[..., 2:] - corners[..., :2] >= 0).all(-1)
+        at = tuple((~good).nonzero()[axis][0] for axis in range(good.ndim))
+        where = f", {name_entry(at)}," if at else ""
+        numbers = ", ".join(f"{x:g}" for x in corners[at])
         return (
-            f"{what}: boxes are (x1, y1, x2, y2) with x1 <= x2 and y1 <= y2, but {name}"
-            f"{f', {name_entry(at)},' if at else ''} is ({', '.join(f'{x:g}' for x in boxes[at])})"
+            f"{what}: boxes are (x1, y1, x2, y2) with x1 <= x2 and y1 <= y2, but "
+            f"{name}{where} is ({numbers})"
         )
 
-    check(all_between(boxes[..., 2:] - boxes[..., :2], low=0.0, high=inf), message, boxes)
+    check(all_between(sides, low=0.0, high=inf), message, corners)
+    return Box(low, high, sides)
 
 
 class IoULoss(Loss):

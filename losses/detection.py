@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from numbers import Integral
+from typing import Any, NamedTuple
 
 from tapegrad import (
     Tensor,
@@ -33,8 +34,8 @@ from tapegrad import all as all_of
 from tapegrad.ops.engine import all_between
 
 from .base import Loss
-from .boxes import BOXES, areas
-from .checks import first_bad, inside, not_empty, tensors
+from .boxes import BOXES, Box, areas
+from .checks import first_bad, inside, not_empty, not_negative, setting, tensors
 from .checks import labels as check_labels
 from .classification import cross_entropy
 from .kinds import Kind
@@ -72,20 +73,22 @@ def detection_loss(
     ``boxes``: predicted for A anchors, (N, A, 4) or (A, 4); ``logits``: of their C classes, one of
     which is the background, (N, A, C); ``target_boxes``: as ``boxes``; ``labels``: (N, A), the
     class of each anchor: ``background`` (a negative), ``ignore_index`` (left out) or else a
-    positive. Boxes count at positives only; whatever stands elsewhere has no effect.
+    positive. Boxes count at positives only; whatever stands elsewhere has no effect, nor have the
+    logits of what is left out.
 
-    ``box_weight``, ``class_weight``: may be Tensors and have gradients. ``negative_ratio``: at most
-    so many negatives for each positive of an image count, those of the largest class loss (hard
-    negative mining); None: all. ``box_loss``: a name for :func:`get`, such as "giou" for corners
-    (x1, y1, x2, y2), or a callable of boxes and targets that does not reduce
-    (``GIoULoss(reduction="none")``): one number for each box, or for each coordinate, which are
-    added up. ``class_loss``: likewise, of logits (M, C) and labels (M,). ``reduction``: "mean"
-    divides the sum by the number of positives in the batch, at least 1; "none" gives (N, A).
+    ``box_weight``, ``class_weight``: numbers, or one for each anchor; may be Tensors and have
+    gradients. ``negative_ratio``: at most so many negatives for each positive of an image count,
+    those of the largest class loss (hard negative mining); None: all. ``box_loss``: a name for
+    :func:`get`, such as "giou" for corners (x1, y1, x2, y2), or a callable of boxes and targets
+    that does not reduce (``GIoULoss(reduction="none")``): one number for each box, or for each
+    coordinate, which are added up. ``class_loss``: likewise, of logits (M, C) and labels (M,).
+    ``reduction``: "mean" divides the sum by the number of positives in the batch, at least 1;
+    "none" gives (N, A).
 
     Without positives the box term is 0, and with a ``negative_ratio`` the class term too.
 
-    Raises ValueError for shapes that do not fit, an empty batch, and labels that are not among
-    the classes.
+    Raises ValueError for shapes that do not fit, an empty batch, labels or a background that are
+    not among the classes, and a negative ratio below 0.
 
     >>> import tapegrad as tg
     >>> boxes = tg.tensor([[0.0, 0.0, 2.0, 2.0], [5.0, 5.0, 9.0, 9.0]])
@@ -103,16 +106,26 @@ def detection_loss(
     )
     _fitting(what, boxes, logits, target_boxes, labels)
     not_empty(what, "boxes", boxes)
-    check_labels(what, "labels", labels, logits.shape[-1], ignore_index)
+    classes = logits.shape[-1]
+    if not isinstance(background, Integral) or background not in range(classes):
+        raise ValueError(
+            f"{what}: background must be one of the {classes} classes (the last dimension of "
+            f"logits, {logits.shape}), counted from 0, not {background!r}"
+        )
+    check_labels(what, "labels", labels, classes, ignore_index)
+    setting(what, "box_weight", box_weight, labels.shape)
+    setting(what, "class_weight", class_weight, labels.shape)
     kept = labels != ignore_index
     index = where(kept, labels, background)
     positive = index != background
 
-    by_class = _unreduced(class_loss)(logits.reshape(-1, logits.shape[-1]), index.reshape(-1))
+    logits = where(kept.unsqueeze(-1), logits, 0.0)
+    by_class = _unreduced(class_loss)(logits.reshape(-1, classes), index.reshape(-1))
     if by_class.shape != (labels.numel(),):
         raise _not_unreduced(what, "class_loss", by_class, f"({labels.numel()},)")
     by_class = by_class.reshape(labels.shape)
     if negative_ratio is not None:
+        not_negative(what, "negative_ratio", negative_ratio, ())
         most = negative_ratio * positive.sum(dim=-1, keepdim=True)
         kept = positive | _hardest(by_class, kept & ~positive, most)
 
@@ -141,7 +154,8 @@ def ssd_loss(
 ) -> Tensor:
     """SSD's loss: (Σ cross-entropy + alpha·Σ_positive smooth L1) / positives; 3 negatives for each.
 
-    :func:`detection_loss` with smooth L1 of box offsets, cross-entropy, and hard negative mining.
+    :func:`detection_loss` with smooth L1 of box offsets (as in Fast R-CNN, not squared errors),
+    cross-entropy, and hard negative mining.
     ``boxes``, ``target_boxes``: offsets from the default boxes, (N, A, 4), as the paper encodes
     them: (cx - dx)/dw, (cy - dy)/dh, ln(w/dw), ln(h/dh). ``logits``: (N, A, C) with the
     ``background`` class; ``labels``: (N, A). ``alpha``: may be a Tensor and has a gradient.
@@ -193,6 +207,9 @@ def yolo_v1_loss(
     other box should be 0 and counts lambda_noobj times. Classes count in cells with an object. The
     sum is taken over an image, and ``reduction`` is of the N images.
 
+    Boxes cost squared errors here, smooth L1 in :func:`ssd_loss`. The roots let an error of a small
+    box count more than the same error of a large one.
+
     A width or height of exactly 0 has no gradient (that of its root is infinite): let the network
     end in something positive, such as a sigmoid or a square.
 
@@ -205,9 +222,49 @@ def yolo_v1_loss(
     >>> tg.losses.yolo_v1_loss(seen, there, boxes=1)  # the confidence alone is off, by 1/4
     tensor(0.0625)
 
-    Source: Redmon et al. (2016), You only look once.
+    Source: Redmon et al. (2016), You only look once: unified, real-time object detection.
     """
-    what = "yolo_v1_loss"
+    cells = _cells("yolo_v1_loss", input, target, boxes)
+    found, box, truth, confidence = cells.found, cells.box, cells.truth, cells.confidence
+    setting("yolo_v1_loss", "lambda_coord", lambda_coord, confidence.shape)
+    setting("yolo_v1_loss", "lambda_noobj", lambda_noobj, confidence.shape)
+
+    # Redmon et al. (2016), 2 and 2.2: the confidence should be the IoU, a target like any other.
+    overlap, distance = _fit(stop_gradient(box), stop_gradient(truth))
+    best = argmax(where(overlap > 0, overlap, -distance), dim=-1, keepdim=True)
+    responsible = (arange(boxes) == best) & found
+
+    place = _squares(box[..., :2] - truth[..., :2])
+    size = _squares(safe_sqrt(box[..., 2:]) - safe_sqrt(truth[..., 2:]))
+    off = confidence - overlap
+    by_box = where(
+        responsible,
+        lambda_coord * (place + size) + off * off,
+        lambda_noobj * (confidence * confidence),
+    )
+    by_class = _squares(where(found, cells.wrong, 0.0))
+    return reduce(by_box.sum(dim=(1, 2, 3)) + by_class.sum(dim=(1, 2)), reduction)
+
+
+class _Cells(NamedTuple):
+    """What the cells of the grids hold, beside one another in a dimension of boxes."""
+
+    #: whether there is an object, (N, rows, columns, 1)
+    found: Tensor
+    #: x, y, w, h as predicted, (N, rows, columns, boxes, 4), and as they are, (..., 1, 4); 0 where
+    #: there is no object
+    box: Tensor
+    truth: Tensor
+    #: of each box, (N, rows, columns, boxes)
+    confidence: Tensor
+    #: the probabilities of the classes less the true ones, (N, rows, columns, C)
+    wrong: Tensor
+
+
+def _cells(what: str, input: Any, target: Any, boxes: Any) -> _Cells:
+    """Checked operands of YOLOv1's loss, taken apart."""
+    if not isinstance(boxes, Integral) or boxes < 1:
+        raise ValueError(f"{what}: boxes must be an integer, 1 or more a cell, not {boxes!r}")
     input, target = tensors(what, input=input, target=target)
     split = 5 * boxes
     expected = (*input.shape[:-1], input.shape[-1] - split + 5) if input.ndim == 4 else ()
@@ -217,7 +274,7 @@ def yolo_v1_loss(
             f" and target of shape (N, rows, columns, 5 + C), not {input.shape} and {target.shape}"
         )
     not_empty(what, "input", input)
-    there = target[..., 4]
+    there = target[..., 4:5]
     found = there == 1
     check(
         all_of(found | (there == 0)),
@@ -225,14 +282,12 @@ def yolo_v1_loss(
             f"{what}: target[..., 4] says whether there is an object, 1 or 0, but "
             f"{first_bad((there == 0) | (there == 1), there)}"
         ),
-        there,
+        target[..., 4],
     )
-    predicted = input[..., :split].reshape(*input.shape[:3], boxes, 5)
-    found_box = found.unsqueeze(-1)
-    box = where(found_box.unsqueeze(-1), predicted[..., :4], 0.0)
-    truth = where(found_box, target[..., :4], 0.0)
+    truth = where(found, target[..., :4], 0.0)
     inside(what, "target[..., :4]", truth, 0.0, 1.0, "x, y are of the cell, w, h of the image")
-    truth = truth.unsqueeze(-2)
+    predicted = input[..., :split].reshape(*input.shape[:3], boxes, 5)
+    box = where(found.unsqueeze(-1), predicted[..., :4], 0.0)
     check(
         all_between(box[..., 2:], low=0.0, high=inf),
         lambda sides: (
@@ -241,34 +296,28 @@ def yolo_v1_loss(
         ),
         box[..., 2:],
     )
-    # Redmon et al. (2016), 2 and 2.2: the confidence should be the IoU, a target like any other.
-    overlap, nearness = _fit(stop_gradient(box), stop_gradient(truth))
-    best = argmax(where(overlap > 0, overlap, -nearness), dim=-1, keepdim=True)
-    responsible = (arange(boxes) == best) & found_box
+    wrong = input[..., split:] - target[..., 5:]
+    return _Cells(found, box, truth.unsqueeze(-2), predicted[..., 4], wrong)
 
-    place = box[..., :2] - truth[..., :2]
-    size = safe_sqrt(box[..., 2:]) - safe_sqrt(truth[..., 2:])
-    confidence = predicted[..., 4]
-    off, at = confidence - overlap, (place * place).sum(dim=-1) + (size * size).sum(dim=-1)
-    by_box = where(
-        responsible, lambda_coord * at + off * off, lambda_noobj * (confidence * confidence)
-    )
-    wrong = where(found_box, input[..., split:] - target[..., 5:], 0.0)
-    return reduce(by_box.sum(dim=(1, 2, 3)) + (wrong * wrong).sum(dim=(1, 2, 3)), reduction)
+
+def _squares(x: Tensor) -> Tensor:
+    """The sum of squares along the last dimension."""
+    return (x * x).sum(dim=-1)
 
 
 def _fit(box: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
     """IoU with the true box and squared distance from it, both in the image's units."""
     rows, columns = box.shape[1:3]
-    cells = tensor([1.0 / columns, 1.0 / rows], dtype=box.dtype)
-    a, b = box[..., :2] * cells, truth[..., :2] * cells
-    half_a, half_b = 0.5 * box[..., 2:], 0.5 * truth[..., 2:]
-    common, union = areas(
-        cat([a - half_a, a + half_a], dim=-1), cat([b - half_b, b + half_b], dim=-1)
-    )
-    apart, size = a - b, box[..., 2:] - truth[..., 2:]
-    nearness = (apart * apart).sum(dim=-1) + (size * size).sum(dim=-1)
-    return common / where(union > 0, union, 1.0), nearness
+    cell = tensor([1.0 / columns, 1.0 / rows, 1.0, 1.0], dtype=box.dtype)
+    box, truth = cell * box, cell * truth
+    common, union = areas(_centred(box), _centred(truth))
+    return common / where(union > 0, union, 1.0), _squares(box - truth)
+
+
+def _centred(box: Tensor) -> Box:
+    """A box of its centre and sides."""
+    centre, sides = box[..., :2], box[..., 2:]
+    return Box(centre - 0.5 * sides, centre + 0.5 * sides, sides)
 
 
 def _hardest(loss: Tensor, negative: Tensor, most: Tensor) -> Tensor:

@@ -217,6 +217,33 @@ def test_boxes_refuse(function):
         function(a[0, 0], a[0, 0])
 
 
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_eps_and_weights_are_checked(function, rng):
+    a, b = tg.tensor(drawn(rng, 3)), tg.tensor(drawn(rng, 3))
+    for eps in (-1e-7, tg.tensor(-1.0), tg.nan):
+        with pytest.raises(ValueError, match="eps must not be negative"):
+            function(a, b, eps=eps)
+    with pytest.raises(TypeError, match="eps must be a number or a tensor, not str"):
+        function(a, b, eps="small")
+    for wrong in (tg.ones(3, 1), tg.ones(4)):
+        with pytest.raises(ValueError, match=r"eps must be .* broadcast to \(3,\)"):
+            function(a, b, eps=wrong)
+        with pytest.raises(ValueError, match=r"weight must be .* broadcast to \(3,\)"):
+            function(a, b, weight=wrong)
+    each = tg.tensor([1e-3, 1e-2, 1e-1])
+    found = function(a, b, "none", each).numpy()
+    for i, eps in enumerate((1e-3, 1e-2, 1e-1)):
+        assert found[i] == pytest.approx(function(a[i], b[i], eps=eps).item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_long_sides_in_single_precision(function):
+    """Areas of 1e38 are in range yet; IoU and its like have no unit."""
+    a, b = tg.tensor([[0.0, 0.0, 1.0, 1.0]]), tg.tensor([[0.5, 0.0, 1.5, 1.0]])
+    expected = function(a, b).item()
+    assert function(5e18 * a, 5e18 * b).item() == pytest.approx(expected, rel=1e-6)
+
+
 def test_names():
     for name, form in {
         "iou": losses.IoULoss,

@@ -203,6 +203,51 @@ def test_anchors_refuse():
             function(boxes, logits.tolist(), boxes, labels)
 
 
+def test_logits_of_ignored_anchors_have_no_effect(rng):
+    boxes, logits, targets, labels = scene(rng)
+    for function in (detection_loss, ssd_loss):
+        expected = function(*tensors((boxes, logits, targets, labels))).item()
+        for anything in (math.nan, math.inf, -math.inf):
+            logits[labels == -100] = anything
+            x = leaf(logits)
+            loss = function(tg.tensor(boxes), x, tg.tensor(targets), tg.tensor(labels))
+            assert loss.item() == expected
+            slope = tg.grad(loss, x)[0].numpy()
+            assert np.isfinite(slope).all() and (slope[labels == -100] == 0.0).all()
+
+
+def test_weights_of_anchors(rng):
+    arrays = scene(rng)
+    weight = leaf(rng.random((3, 40)))
+    found = detection_loss(*tensors(arrays), box_weight=weight, class_weight=0.0, reduction="sum")
+    each = detection_loss(*tensors(arrays), class_weight=0.0, reduction="none").numpy()
+    np.testing.assert_allclose(tg.grad(found, weight)[0].numpy(), each, rtol=1e-12)
+
+
+def test_settings_of_anchors_refuse(rng):
+    operands = tensors(scene(rng))
+    for wrong in (4, -1, -100, 0.0, None):
+        with pytest.raises(
+            ValueError, match=rf"background must be one of the 4 classes .*, not {wrong}"
+        ):
+            detection_loss(*operands, background=wrong)
+        with pytest.raises(ValueError, match="background must be one of"):
+            ssd_loss(*operands, background=wrong)
+    for name in ("box_weight", "class_weight"):
+        for wrong in (tg.ones(3), tg.ones(2, 3, 40), tg.ones(3, 40, 1)):
+            with pytest.raises(ValueError, match=rf"{name} must be .* broadcast to \(3, 40\)"):
+                detection_loss(*operands, **{name: wrong})
+        with pytest.raises(TypeError, match=f"{name} must be a number or a tensor"):
+            detection_loss(*operands, **{name: None})
+    for wrong in (-1, -0.5, math.nan):
+        with pytest.raises(ValueError, match="negative_ratio must not be negative"):
+            detection_loss(*operands, negative_ratio=wrong)
+    with pytest.raises(TypeError, match="negative_ratio must be a number or a tensor, not str"):
+        ssd_loss(*operands, negative_ratio="3")
+    with pytest.raises(ValueError, match="negative_ratio must be one number"):
+        ssd_loss(*operands, negative_ratio=tg.ones(3))
+
+
 # -- YOLOv1 -----------------------------------------------------------------------------------
 
 
@@ -382,6 +427,20 @@ def test_yolo_refuses(rng):
     input[0, 1, 0, 7] = -0.5
     with pytest.raises(ValueError, match=r"cannot be negative, .*\[0, 1, 0, 1, 0\] is -0.5; end"):
         yolo_v1_loss(tg.tensor(input), t)
+
+
+def test_settings_of_yolo_refuse(rng):
+    x, t = tensors(grid(rng))
+    for wrong in (0, -1, 2.0, None, "two"):
+        with pytest.raises(ValueError, match=f"boxes must be an integer.*, not {wrong!r}"):
+            yolo_v1_loss(x, t, boxes=wrong)
+    for name in ("lambda_coord", "lambda_noobj"):
+        for wrong in (tg.ones(3), tg.ones(2, 3, 4, 5, 2)):
+            with pytest.raises(ValueError, match=rf"{name} must be .* to \(3, 4, 5, 2\)"):
+                yolo_v1_loss(x, t, **{name: wrong})
+        with pytest.raises(TypeError, match=f"{name} must be a number or a tensor"):
+            yolo_v1_loss(x, t, **{name: None})
+    assert yolo_v1_loss(x, t, boxes=np.int64(2)).item() == yolo_v1_loss(x, t).item()
 
 
 def test_names():
