@@ -212,7 +212,9 @@ def lengths(what: str, name: str, value: Any, count: int, limit: int, things: st
 
 def parameter_list(what: str, parameters: Any) -> list[Tensor]:
     """Parameters as tensors: of a tensor, an iterable, a dict by name, or a Module; not none."""
-    if callable(getattr(parameters, "parameters", None)):
+    if isinstance(parameters, Tensor):
+        parameters = [parameters]
+    elif callable(getattr(parameters, "parameters", None)):
         parameters = parameters.parameters()
     elif isinstance(parameters, Mapping):
         parameters = parameters.values()
