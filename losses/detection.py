@@ -35,7 +35,7 @@ from tapegrad.ops.engine import all_between
 
 from .base import Loss
 from .boxes import BOXES, Box, areas
-from .checks import first_bad, inside, not_empty, not_negative, setting, tensors
+from .checks import first_bad, floating, inside, not_empty, not_negative, setting, tensors
 from .checks import labels as check_labels
 from .classification import cross_entropy
 from .kinds import Kind
@@ -104,6 +104,7 @@ def detection_loss(
     boxes, logits, target_boxes, labels = tensors(
         what, boxes=boxes, logits=logits, target_boxes=target_boxes, labels=labels
     )
+    floating(what, "logits", logits)
     _fitting(what, boxes, logits, target_boxes, labels)
     not_empty(what, "boxes", boxes)
     classes = logits.shape[-1]

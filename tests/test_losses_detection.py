@@ -199,6 +199,8 @@ def test_anchors_refuse():
             function(boxes, logits, boxes, labels + 3)
         with pytest.raises(TypeError, match="labels must be class indices"):
             function(boxes, logits, boxes, labels.float())
+        with pytest.raises(TypeError, match="logits must be floating point, not int64"):
+            function(boxes, logits.long(), boxes, labels)
         with pytest.raises(TypeError, match="logits must be a tensor"):
             function(boxes, logits.tolist(), boxes, labels)
 
