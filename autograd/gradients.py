@@ -91,6 +91,8 @@ def _deliver(
                 continue
             if levels and number < levels[-1].number:
                 raise _outside_of_map(handle)
+            if note.stop:
+                note.plain = note.plain or not isinstance(g, Tensor)
             g = own(g, seen)
             known = handle._grad
             if known is not None:
@@ -241,7 +243,7 @@ def _accumulate(
     seeds = [getattr(seed, "_value", seed) for _, seed in roots]
     if create_graph:
         with modes.enable_grad():
-            arrived = walk(roots, graph=True, retain=retain, wanted=wanted)
+            arrived = walk(roots, graph=True, retain=retain, wanted=wanted, stop=inputs is None)
             hooks = _deliver(arrived, only, seeds)
     else:
         arrived = walk(roots, graph=False, retain=retain, wanted=wanted)

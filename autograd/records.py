@@ -48,7 +48,10 @@ CHECKPOINT = _Name("checkpoint")  # recomputed when a walk arrives
 class Note:
     """The rare extras of a record: who wants its gradient, hooks, where it was called."""
 
-    __slots__ = ("handle", "retain", "hooks", "after", "spent", "stack", "__weakref__")
+    __slots__ = (
+        *("handle", "retain", "hooks", "after", "spent", "stack", "stop", "plain"),
+        "__weakref__",
+    )
 
     def __init__(self) -> None:
         self.handle: Any = None  # weak reference to the tensor that wants .grad
@@ -57,6 +60,9 @@ class Note:
         self.after: dict[int, Callable[..., Any]] | None = None  # once .grad has it
         self.spent = False
         self.stack: list[str] | None = None
+        # where a moving tensor stands (see moving.py), and whether its gradient is off the tape
+        self.stop = False
+        self.plain = False
 
     def add_hook(self, hook: Callable[..., Any], after: bool = False) -> HookHandle:
         name = "after" if after else "hooks"

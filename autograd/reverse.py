@@ -104,22 +104,28 @@ def walk(
     graph: bool,
     retain: bool,
     wanted: dict[int, Any] | None = None,
+    stop: bool = False,
 ) -> dict[int, tuple[list[Any], Any]]:
     """Carry cotangents from ``roots`` down the tape.
 
     Returns the cotangents that arrived at leaves, at tensors that retain their gradient, and at
     the records whose numbers are in ``wanted``: ``{number: (record, cotangent)}``. With
-    ``graph`` cotangents are Tensors and the rules record what they do.
+    ``graph`` cotangents are Tensors and the rules record what they do. With ``stop`` the walk ends
+    where parameters of a differentiable optimizer stand (see moving.py).
     """
     token = WALKING.set(True)
     try:
-        return _walk(roots, graph, retain, wanted)
+        return _walk(roots, graph, retain, wanted, stop)
     finally:
         WALKING.reset(token)
 
 
 def _walk(
-    roots: Sequence[tuple[list[Any], Any]], graph: bool, retain: bool, wanted: dict[int, Any] | None
+    roots: Sequence[tuple[list[Any], Any]],
+    graph: bool,
+    retain: bool,
+    wanted: dict[int, Any] | None,
+    stop: bool,
 ) -> dict[int, tuple[list[Any], Any]]:
     # number -> [record, cotangent]: what came to leaves, and what waits for its turn
     arrived: dict[int, Any] = {}
@@ -237,6 +243,8 @@ def _walk(
                 g = _run_hooks(note, g)
             if note.retain:
                 arrived[record[0]] = (record, g)
+            if stop and note.stop:
+                continue
         if wanted is not None and record[0] in wanted:
             arrived[record[0]] = (record, g)
             if not any(r is not None and r[0] in allowed for r in record[FIRST + 1 :: 2]):  # type: ignore[operator]

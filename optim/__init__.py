@@ -11,7 +11,8 @@ tensor([ 1.4000, -1.0000], requires_grad=True)
 
 from __future__ import annotations
 
-from . import functional, schedules
-from .optimizer import SGD, Adam, AdamW, Optimizer
+from . import classes, functional, schedules
+from .classes import *
+from .optimizer import Optimizer
 
-__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "functional", "schedules"]
+__all__ = [*classes.__all__, "Optimizer", "functional", "schedules"]

@@ -1,21 +1,39 @@
-"""The stateful shell over the rules: torch's Optimizer."""
+"""The one stateful shell over the rules: torch's Optimizer."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from tapegrad import Tensor, enable_grad, no_grad
+from tapegrad.moving import move_to, refuse_unrecorded, start_moving, stop_moving
 
-from . import functional
-from .functional import Rule
+from .clipping import clip_by_global_norm, clip_by_norm, clip_by_value
+from .rule import Rule, State
+from .spelling import in_torch_words
+
+__all__ = ["Optimizer"]
+
+#: What torch has for speed on its devices; taken and not needed.
+IGNORED = ("foreach", "fused", "capturable")
+#: Settings of the shell itself, as in Keras.
+CLIPPING = ("clipnorm", "clipvalue", "global_clipnorm")
 
 
 class Optimizer:
     """Parameters, settings and a rule; :meth:`step` moves the parameters in place.
 
-    ``params``: an iterable of leaf tensors, or of dicts (groups) with ``"params"`` and settings
-    of their own. A setting may be a float, a Tensor, or a schedule (a callable of the step).
+    ``params``: an iterable of leaf tensors, of (name, tensor) pairs, or of dicts (groups) with
+    ``"params"`` and settings of their own; None leaves them to :meth:`add_param_group`. The other
+    arguments are those of the rule, by torch's or by Keras's names; each may be a float, a Tensor,
+    or a schedule (a callable of the step).
+
+    ``clipnorm``, ``clipvalue``, ``global_clipnorm``: clip gradients before the step, every one by
+    its own norm, by value, or all together, as in Keras; at most one of them.
+    ``differentiable``: record the steps, so that what is computed from the parameters later has
+    derivatives by settings and by the initial parameters (handles in :attr:`initial`).
+
     :meth:`step` computes everything first and then writes, so a failed step leaves parameters and
     state as they were; parameters without a gradient are skipped.
 
@@ -31,16 +49,45 @@ class Optimizer:
 
     rule: Callable[..., Rule]
 
-    def __init__(self, params: Iterable[Any], **defaults: Any) -> None:
-        self.defaults = defaults
+    def __init_subclass__(cls, **named: Any) -> None:
+        super().__init_subclass__(**named)
+        if "rule" in vars(cls):
+            shell = [p for p in _SHELL if p.name not in _settings_of(cls.rule)]
+            settings = list(inspect.signature(cls.rule).parameters.values())
+            first = inspect.Parameter("params", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+            cls.__signature__ = inspect.Signature([first, *settings, *shell])  # type: ignore[attr-defined]
+
+    def __init__(self, params: Any = None, *settings: Any, **named: Any) -> None:
+        name = type(self).__name__
+        for option in IGNORED:
+            named.pop(option, None)
+        self.differentiable = named.pop("differentiable", False)
+        clip = {k: named.pop(k, None) for k in CLIPPING}
+        if sum(v is not None for v in clip.values()) > 1:
+            raise ValueError(f"{name}: give at most one of clipnorm, clipvalue and global_clipnorm")
+        self.clip = clip
+        signature = inspect.signature(type(self).rule)
+        named = in_torch_words(name, named, signature)
+        try:
+            bound = signature.bind(*settings, **named)
+        except TypeError as error:
+            raise TypeError(f"{name}(params, {str(signature)[1:]}: {error}") from None
+        bound.apply_defaults()
+        self.defaults: dict[str, Any] = {k: _fixed(v) for k, v in bound.arguments.items()}
+        type(self).rule(**self.defaults)  # refuses settings that make no sense
         self.param_groups: list[dict[str, Any]] = []
-        items = list(params) if not isinstance(params, Tensor) else None
-        if items is None:
+        #: What the rule remembers of each parameter.
+        self.state: dict[Tensor, State] = {}
+        #: With ``differentiable``, the leaves that the parameters began as.
+        self.initial: list[Tensor] = []
+        if params is None:
+            return
+        if isinstance(params, Tensor):
             raise TypeError("params must be an iterable of tensors, not one tensor: use [tensor]")
+        items = list(params)
         if not items:
-            raise ValueError("an optimizer got an empty list of parameters")
-        groups = items if isinstance(items[0], dict) else [{"params": items}]
-        for group in groups:
+            raise ValueError(f"{name} got an empty list of parameters")
+        for group in items if isinstance(items[0], dict) else [{"params": items}]:
             self.add_param_group(group)
 
     def add_param_group(self, group: dict[str, Any]) -> None:
@@ -53,152 +100,273 @@ class Optimizer:
         >>> [group["lr"] for group in optimizer.param_groups]
         [0.1, 0.01]
         """
-        params = group["params"]
-        params = [params] if isinstance(params, Tensor) else list(params)
-        unknown = set(group) - set(self.defaults) - {"params"}
+        given = {k: v for k, v in group.items() if k != "params"}
+        given = in_torch_words(
+            type(self).__name__, given, inspect.signature(type(self).rule), self.defaults
+        )
+        unknown = set(given) - set(self.defaults)
         if unknown:
             raise ValueError(
                 f"unknown settings {sorted(unknown)}; {type(self).__name__} has "
                 f"{sorted(self.defaults)}"
             )
+        params = group["params"]
+        named = _named([params] if isinstance(params, Tensor) else list(params))
         known = {id(p) for g in self.param_groups for p in g["params"]}
-        for i, p in enumerate(params):
+        for i, (name, p) in enumerate(named):
+            which = f"params[{i}]" if name is None else f"parameter {name!r}"
             if not isinstance(p, Tensor):
-                raise TypeError(f"params[{i}] is a {type(p).__name__}, not a Tensor")
+                raise TypeError(f"{which} is a {type(p).__name__}, not a Tensor")
             if not p.is_leaf:
-                raise ValueError(f"params[{i}] (shape {p.shape}) is not a leaf")
+                raise ValueError(f"{which} (shape {p.shape}) is not a leaf")
             if id(p) in known:
-                raise ValueError(f"params[{i}] (shape {p.shape}) is already in a group")
+                raise ValueError(f"{which} (shape {p.shape}) is already in a group")
             known.add(id(p))
-        settings = {**self.defaults, **{k: v for k, v in group.items() if k != "params"}}
-        self.rule(**settings)  # refuses settings that make no sense
-        self.param_groups.append({"params": params, **settings, "state": {}})
+        settings = {**self.defaults, **{k: _fixed(v) for k, v in given.items()}}
+        type(self).rule(**settings)
+        self.param_groups.append({"params": [p for _, p in named], **settings})
+        if any(name is not None for name, _ in named):
+            self.param_groups[-1]["param_names"] = [name for name, _ in named]
+        if self.differentiable:
+            self.initial += [start_moving(p) for _, p in named if p.requires_grad]
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Drop the gradients of all parameters (gradients accumulate until dropped)."""
+        """Drop the gradients of all parameters (gradients accumulate until dropped).
+
+        >>> import tapegrad as tg
+        >>> w = tg.ones(1, requires_grad=True)
+        >>> (w * w).sum().backward()
+        >>> tg.optim.SGD([w]).zero_grad()
+        >>> w.grad is None
+        True
+        """
         for group in self.param_groups:
             for p in group["params"]:
-                p.grad = None if set_to_none or p.grad is None else p.grad * 0.0
+                p.grad = None if set_to_none or p.grad is None else p.grad.detach() * 0.0
 
-    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Move every parameter that has a gradient by one step of the rule.
 
-        ``closure`` re-evaluates the loss first; its value is returned.
+        ``closure`` computes the loss and the gradients anew first; its value is returned.
         """
+        if not self.param_groups:
+            raise RuntimeError(
+                f"{type(self).__name__} has no parameters yet: give them when you make it, or call "
+                "add_param_group({'params': ...})"
+            )
         loss = None
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        with no_grad():
-            moves = []
-            for group in self.param_groups:
-                settings = {k: v for k, v in group.items() if k not in ("params", "state")}
-                rule = self.rule(**settings)
-                for i, p in enumerate(group["params"]):
-                    if p.grad is None:
-                        continue
-                    state = group["state"].get(i)
-                    if state is None:
-                        state = rule.init([p])
-                    (moved,), state = rule.update([p], [p.grad], state)
-                    moves.append((group, i, p, moved, state))
-            for group, i, p, moved, state in moves:
-                p.copy_(moved)
-                group["state"][i] = state
+        with enable_grad() if self.differentiable else no_grad():
+            moves = self._moves()
+        for p, moved, state in moves:  # everything is computed: from here on nothing fails
+            if self.differentiable:
+                move_to(p, moved)
+            else:
+                with no_grad():
+                    p.copy_(moved)
+            self.state[p] = state
         return loss
 
+    def _moves(self) -> list[tuple[Tensor, Tensor, State]]:
+        """Where every parameter with a gradient goes, and what is remembered of it."""
+        held = [
+            (group, p) for group in self.param_groups for p in group["params"] if p.grad is not None
+        ]
+        if self.differentiable:
+            for _, p in held:
+                refuse_unrecorded(p, f"{type(self).__name__}.step(), a parameter")
+        grads = self._clipped([p.grad for _, p in held])
+        moves = []
+        rules: dict[int, Rule] = {}
+        for (group, p), g in zip(held, grads, strict=True):
+            if id(group) not in rules:
+                settings = {k: v for k, v in group.items() if k in self.defaults}
+                rules[id(group)] = type(self).rule(**settings)
+            rule = rules[id(group)]
+            state = self.state[p] if p in self.state else rule.init([p])
+            (moved,), state = rule.update([p], [g], state)
+            moves.append((p, moved, state))
+        return moves
 
-class SGD(Optimizer):
-    """Stochastic gradient descent, with momentum, dampening, weight decay and Nesterov.
+    def _clipped(self, grads: list[Tensor]) -> list[Tensor]:
+        """Gradients after the clipping that was asked for."""
+        if not grads:
+            return grads
+        if self.clip["clipnorm"] is not None:
+            return clip_by_norm(grads, self.clip["clipnorm"])
+        if self.clip["clipvalue"] is not None:
+            return clip_by_value(grads, self.clip["clipvalue"])
+        if self.clip["global_clipnorm"] is not None:
+            return clip_by_global_norm(grads, self.clip["global_clipnorm"])[0]
+        return grads
 
-    Settings as in :func:`tapegrad.optim.functional.sgd`.
+    def detach_(self) -> None:
+        """Cut the tape behind the parameters and the state: derivatives end here.
 
-    >>> import tapegrad as tg
-    >>> w = tg.tensor([1.0], requires_grad=True)
-    >>> optimizer = tg.optim.SGD([w], lr=0.1)
-    >>> (w * w).sum().backward()
-    >>> optimizer.step()
-    >>> w
-    tensor([0.8000], requires_grad=True)
-    """
+        The parameters are leaves from which a new differentiable stretch begins; :attr:`initial`
+        holds the new leaves.
 
-    rule = staticmethod(functional.sgd)
+        >>> import tapegrad as tg
+        >>> lr = tg.tensor(0.1, requires_grad=True)
+        >>> w = tg.tensor(1.0, requires_grad=True)
+        >>> optimizer = tg.optim.SGD([w], lr=lr, differentiable=True)
+        >>> (w * w).backward(create_graph=True)
+        >>> optimizer.step()
+        >>> optimizer.detach_()
+        >>> tg.grad(w * w, lr, allow_unused=True)
+        (None,)
+        """
+        for p, state in self.state.items():
+            self.state[p] = _detached(state)
+        if self.differentiable:
+            self.initial = []
+            for group in self.param_groups:
+                for p in group["params"]:
+                    if p.requires_grad:
+                        stop_moving(p)
+                        self.initial.append(start_moving(p))
 
-    def __init__(
-        self,
-        params: Iterable[Any],
-        lr: Any = 1e-3,
-        momentum: Any = 0.0,
-        dampening: Any = 0.0,
-        weight_decay: Any = 0.0,
-        nesterov: bool = False,
-        *,
-        maximize: bool = False,
-    ) -> None:
-        super().__init__(
-            params,
-            lr=lr,
-            momentum=momentum,
-            dampening=dampening,
-            weight_decay=weight_decay,
-            nesterov=nesterov,
-            maximize=maximize,
+    def state_dict(self) -> dict[str, Any]:
+        """A snapshot of settings and state, by the numbers of the parameters, as torch's.
+
+        >>> import tapegrad as tg
+        >>> w = tg.tensor(1.0, requires_grad=True)
+        >>> optimizer = tg.optim.SGD([w], lr=0.1, momentum=0.9)
+        >>> (w * w).backward()
+        >>> optimizer.step()
+        >>> optimizer.state_dict()["state"]
+        {0: {'step': 1, 'momentum_buffer': tensor(2.)}}
+        """
+        numbers = {
+            p: i for i, p in enumerate(p for group in self.param_groups for p in group["params"])
+        }
+        return {
+            "state": {
+                numbers[p]: {
+                    "step": state.step,
+                    **{k: _copy(v) for k, v in _fields(state.memory[0]).items()},
+                }
+                for p, state in self.state.items()
+            },
+            "param_groups": [
+                {
+                    **{k: _copy(v) for k, v in group.items() if k != "params"},
+                    "params": [numbers[p] for p in group["params"]],
+                }
+                for group in self.param_groups
+            ],
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take settings and state from a snapshot of an optimizer of the same kind.
+
+        Raises ValueError, naming what differs, when groups, settings, or the shapes of what is
+        remembered do not fit; the optimizer is then as before.
+
+        >>> import tapegrad as tg
+        >>> w = tg.tensor(1.0, requires_grad=True)
+        >>> optimizer = tg.optim.SGD([w], lr=0.1)
+        >>> optimizer.load_state_dict(tg.optim.SGD([w], lr=0.3).state_dict())
+        >>> optimizer.param_groups[0]["lr"]
+        0.3
+        """
+        name = type(self).__name__
+        groups = state_dict["param_groups"]
+        if len(groups) != len(self.param_groups):
+            raise ValueError(
+                f"{name}: the snapshot has {len(groups)} group(s), this optimizer "
+                f"{len(self.param_groups)}"
+            )
+        tensors = [p for group in self.param_groups for p in group["params"]]
+        settings = []
+        for i, (old, new) in enumerate(zip(self.param_groups, groups)):
+            if len(old["params"]) != len(new["params"]):
+                raise ValueError(
+                    f"{name}: group {i} of the snapshot has {len(new['params'])} parameter(s), "
+                    f"here it has {len(old['params'])}"
+                )
+            given = {k: v for k, v in new.items() if k not in ("params", "param_names")}
+            if set(given) != set(self.defaults):
+                raise ValueError(
+                    f"{name}: group {i} of the snapshot has the settings {sorted(given)}, not "
+                    f"{sorted(self.defaults)}"
+                )
+            settings.append({k: _copy(v) for k, v in given.items()})
+        rules = [type(self).rule(**group) for group in settings]
+        rule_of = [rule for rule, group in zip(rules, groups) for _ in group["params"]]
+        state: dict[Tensor, State] = {}
+        for i, remembered in state_dict["state"].items():
+            if i not in range(len(tensors)):
+                raise ValueError(f"{name}: the snapshot has state of parameter {i}, which is none")
+            state[tensors[i]] = _restored(name, i, rule_of[i].init([tensors[i]]), remembered)
+        for group, new in zip(self.param_groups, settings):
+            group.update(new)
+        self.state = state
+
+    def __repr__(self) -> str:
+        lines = []
+        for i, group in enumerate(self.param_groups):
+            shown = {k: v for k, v in group.items() if k in self.defaults}
+            lines.append(f"group {i}, {len(group['params'])} parameter(s)")
+            lines += [f"    {k}: {v}" for k, v in shown.items()]
+        inside = "".join(f"    {line}\n" for line in lines)
+        return f"{type(self).__name__} (\n{inside})"
+
+
+_SHELL = [
+    inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
+    for name, default in (("differentiable", False), *((name, None) for name in CLIPPING))
+]
+
+
+def _settings_of(rule: Callable[..., Rule]) -> list[str]:
+    return list(inspect.signature(rule).parameters)
+
+
+def _fixed(value: Any) -> Any:
+    """A setting as it is kept: a list (of betas) as a tuple."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _named(items: Iterable[Any]) -> list[tuple[str | None, Any]]:
+    """Parameters with their names, where they have them."""
+    return [item if isinstance(item, tuple) else (None, item) for item in items]
+
+
+def _fields(memory: Any) -> dict[str, Any]:
+    """What is remembered of one parameter, by name."""
+    return memory._asdict() if hasattr(memory, "_asdict") else {}
+
+
+def _copy(value: Any) -> Any:
+    """A value for a snapshot: Tensors off the tape and in memory of their own."""
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    return type(value)(map(_copy, value)) if type(value) in (tuple, list) else value
+
+
+def _detached(state: State) -> State:
+    memory = state.memory[0]
+    cut = {k: v.detach() if isinstance(v, Tensor) else v for k, v in _fields(memory).items()}
+    return State(state.step, [memory._replace(**cut) if cut else memory])
+
+
+def _restored(name: str, i: int, fresh: State, remembered: dict[str, Any]) -> State:
+    """A state of the kind that the rule makes, filled from a snapshot."""
+    memory = fresh.memory[0]
+    fields = _fields(memory)
+    given = {k: v for k, v in remembered.items() if k != "step"}
+    if set(given) != set(fields):
+        raise ValueError(
+            f"{name}: the snapshot remembers {sorted(given)} of parameter {i}, not {sorted(fields)}"
         )
-
-
-class Adam(Optimizer):
-    """Adam; settings as in :func:`tapegrad.optim.functional.adam`.
-
-    >>> import tapegrad as tg
-    >>> w = tg.tensor([1.0], requires_grad=True)
-    >>> optimizer = tg.optim.Adam([w], lr=0.1)
-    >>> (w * w).sum().backward()
-    >>> optimizer.step()
-    >>> w
-    tensor([0.9000], requires_grad=True)
-    """
-
-    rule = staticmethod(functional.adam)
-
-    def __init__(
-        self,
-        params: Iterable[Any],
-        lr: Any = 1e-3,
-        betas: tuple[Any, Any] = (0.9, 0.999),
-        eps: Any = 1e-8,
-        weight_decay: Any = 0.0,
-        *,
-        maximize: bool = False,
-    ) -> None:
-        super().__init__(
-            params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, maximize=maximize
-        )
-
-
-class AdamW(Optimizer):
-    """Adam with decoupled weight decay; settings as in :func:`tapegrad.optim.functional.adamw`.
-
-    >>> import tapegrad as tg
-    >>> w = tg.tensor([1.0], requires_grad=True)
-    >>> optimizer = tg.optim.AdamW([w], lr=0.1, weight_decay=0.5)
-    >>> (w * w).sum().backward()
-    >>> optimizer.step()
-    >>> w
-    tensor([0.8500], requires_grad=True)
-    """
-
-    rule = staticmethod(functional.adamw)
-
-    def __init__(
-        self,
-        params: Iterable[Any],
-        lr: Any = 1e-3,
-        betas: tuple[Any, Any] = (0.9, 0.999),
-        eps: Any = 1e-8,
-        weight_decay: Any = 1e-2,
-        *,
-        maximize: bool = False,
-    ) -> None:
-        super().__init__(
-            params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, maximize=maximize
-        )
+    for key, value in given.items():
+        if isinstance(fields[key], Tensor) and getattr(value, "shape", ()) != fields[key].shape:
+            raise ValueError(
+                f"{name}: {key} of parameter {i} has shape {getattr(value, 'shape', ())} in the "
+                f"snapshot, not {fields[key].shape}"
+            )
+    copied = {k: _copy(v) for k, v in given.items()}
+    return State(remembered["step"], [memory._replace(**copied) if copied else memory])

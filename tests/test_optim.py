@@ -157,12 +157,13 @@ def test_a_failed_step_leaves_everything_as_it_was():
     a.grad = b.grad = tg.ones(2, dtype="float64")
     optimizer.step()
     before = a.detach().numpy().copy()
-    state = optimizer.param_groups[0]["state"][0]
-    optimizer.param_groups[0]["state"][1] = state._replace(mean=[tg.ones(3, dtype="float64")])
+    state = optimizer.state[a]
+    broken = state.memory[0]._replace(exp_avg=tg.ones(3, dtype="float64"))
+    optimizer.state[b] = state._replace(memory=[broken])
     with pytest.raises(RuntimeError, match="broadcast"):
         optimizer.step()
     np.testing.assert_array_equal(a.detach().numpy(), before)
-    assert optimizer.param_groups[0]["state"][0] is state
+    assert optimizer.state[a] is state
 
 
 def test_bad_settings_are_refused():

@@ -1,0 +1,145 @@
+"""The ordinary training loop, recorded: two kinds of backward, handles of the beginning, errors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tapegrad as tg
+from tapegrad import optim
+
+
+def problem():
+    """The problem of the anchors: w0 = [1, -2], L = sum((w - 3)²), with a rate on the tape."""
+    lr = tg.tensor(0.1, dtype="float64", requires_grad=True)
+    w = tg.tensor([1.0, -2.0], dtype="float64", requires_grad=True)
+    return lr, w
+
+
+def loss_of(w):
+    return ((w - 3.0) ** 2).sum()
+
+
+def train(optimizer, w, steps):
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss_of(w).backward(create_graph=True)
+        optimizer.step()
+
+
+@pytest.mark.parametrize(
+    ("form", "settings", "anchor"),
+    [
+        (optim.SGD, {}, -118.784),
+        (optim.Adam, {}, -26.3759067),
+        (optim.AdamW, {}, -26.6535073),
+    ],
+)
+def test_the_ordinary_loop_gives_the_anchors(form, settings, anchor):
+    lr, w = problem()
+    train(form([w], lr=lr, differentiable=True, **settings), w, 2)
+    assert lr.grad is None
+    loss_of(w).backward()
+    assert lr.grad.item() == pytest.approx(anchor, rel=2e-7)
+
+
+def test_the_initial_parameters_have_a_gradient():
+    w = tg.tensor(1.5, dtype="float64", requires_grad=True)
+    lr = tg.tensor(0.1, dtype="float64", requires_grad=True)
+    optimizer = optim.SGD([w], lr=lr, differentiable=True)
+    for _ in range(5):
+        optimizer.zero_grad()
+        (w * w).backward(create_graph=True)
+        optimizer.step()
+    (w * w).backward()
+    assert lr.grad.item() == pytest.approx(-6.03979776, rel=1e-9)
+    assert optimizer.initial[0].grad.item() == pytest.approx(0.3221225472, rel=1e-9)
+
+
+def test_fifty_steps_cost_the_same_each_and_leave_the_rate_alone():
+    lr, w = problem()
+    optimizer = optim.SGD([w], lr=lr, differentiable=True)
+    counts = []
+    for _ in range(50):
+        optimizer.zero_grad()
+        before = tg.tensor(0.0, requires_grad=True)._record[0]
+        loss_of(w).backward(create_graph=True)
+        optimizer.step()
+        counts.append(tg.tensor(0.0, requires_grad=True)._record[0] - before)
+        assert lr.grad is None
+    assert counts[49] == counts[1]  # records made, which is what a step costs
+    loss_of(w).backward()
+    # w_k - 3 = (w_0 - 3)(1 - 2·lr)^k
+    expected = -200 * (4.0 + 25.0) * 0.8**99
+    assert lr.grad.item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_grad_and_inputs_go_through():
+    lr, w = problem()
+    train(optim.SGD([w], lr=lr, differentiable=True), w, 2)
+    (by_rate,) = tg.grad(loss_of(w), lr, create_graph=True)
+    assert by_rate.item() == pytest.approx(-118.784)
+    (second,) = tg.grad(by_rate, lr, retain_graph=True)
+    # L = (1 - 2 lr)^4 · 29, twice differentiated
+    assert second.item() == pytest.approx(48 * 0.8**2 * 29, rel=1e-9)
+    loss_of(w).backward(inputs=[lr], create_graph=True)
+    assert lr.grad.item() == pytest.approx(-118.784)
+
+
+def test_clipping_in_between_is_differentiated():
+    lr, w = problem()
+    limit = tg.tensor(1.0, dtype="float64", requires_grad=True)
+    optimizer = optim.SGD([w], lr=lr, differentiable=True)
+    loss_of(w).backward(create_graph=True)
+    tg.nn.utils.clip_grad_norm_([w], limit)
+    optimizer.step()
+    loss_of(w).backward()
+    g = np.array([-4.0, -10.0])
+    direction = g / (np.linalg.norm(g) + 1e-6)
+    moved = np.array([1.0, -2.0]) - 0.1 * direction
+    assert limit.grad.item() == pytest.approx(np.sum(2 * (moved - 3) * -0.1 * direction))
+
+
+def test_detach_begins_anew():
+    lr, w = problem()
+    optimizer = optim.Adam([w], lr=lr, differentiable=True)
+    train(optimizer, w, 3)
+    optimizer.detach_()
+    at = optimizer.initial[0]
+    np.testing.assert_array_equal(at.detach().numpy(), w.detach().numpy())
+    assert tg.grad(loss_of(w), lr, allow_unused=True) == (None,)
+    train(optimizer, w, 1)
+    loss_of(w).backward()
+    assert at.grad is not None and lr.grad is not None
+
+
+def test_a_gradient_off_the_tape_is_refused():
+    lr, w = problem()
+    optimizer = optim.SGD([w], lr=lr, differentiable=True)
+    loss_of(w).backward()
+    before = w.detach().numpy().copy()
+    with pytest.raises(RuntimeError, match="create_graph=True"):
+        optimizer.step()
+    np.testing.assert_array_equal(w.detach().numpy(), before)
+
+
+def test_a_model_trains_through_its_own_parameters():
+    x = tg.randn(8, 2, dtype="float64", generator=tg.Generator().manual_seed(1))
+    y = tg.sin(x[:, :1])
+
+    def final(rate):
+        tg.manual_seed(0)
+        layers = (tg.nn.Linear(2, 3, dtype="float64"), tg.nn.Linear(3, 1, dtype="float64"))
+        model = tg.nn.Sequential(layers[0], tg.nn.Tanh(), layers[1])
+        lr = tg.tensor(rate, dtype="float64", requires_grad=True)
+        optimizer = optim.SGD(model.parameters(), lr=lr, momentum=0.5, differentiable=True)
+        for _ in range(4):
+            optimizer.zero_grad()
+            tg.losses.mse_loss(model(x), y).backward(create_graph=True)
+            optimizer.step()
+        loss = tg.losses.mse_loss(model(x), y)
+        return loss.item(), tg.grad(loss, lr)[0].item()
+
+    h = 1e-5
+    expected = (final(0.1 + h)[0] - final(0.1 - h)[0]) / (2 * h)
+    assert final(0.1)[1] == pytest.approx(expected, rel=1e-6)
