@@ -24,6 +24,7 @@ from . import (
     keras_elementwise,
     keras_named,
     likelihoods,
+    lovasz,
     margins,
     naming,
     overlaps,
@@ -37,6 +38,7 @@ from . import (
     transport,
     triplets,
     variational,
+    yolo,
 )
 from .adversarial import *
 from .angular import *
@@ -55,6 +57,7 @@ from .focal import *
 from .keras_elementwise import *
 from .keras_named import *
 from .likelihoods import *
+from .lovasz import *
 from .margins import *
 from .naming import *
 from .overlaps import *
@@ -69,6 +72,7 @@ from .table import Row
 from .transport import *
 from .triplets import *
 from .variational import *
+from .yolo import *
 
 __all__ = [
     "LOSSES",
@@ -90,8 +94,10 @@ __all__ = [
     *triplets.__all__,
     *angular.__all__,
     *overlaps.__all__,
+    *lovasz.__all__,
     *boxes.__all__,
     *detection.__all__,
+    *yolo.__all__,
     *adversarial.__all__,
     *transport.__all__,
     *variational.__all__,

@@ -18,6 +18,7 @@ from . import (
     keras_elementwise,
     keras_named,
     likelihoods,
+    lovasz,
     margins,
     overlaps,
     penalties,
@@ -28,6 +29,7 @@ from . import (
     transport,
     triplets,
     variational,
+    yolo,
 )
 from .table import Row
 
@@ -46,8 +48,10 @@ FAMILIES = (
     triplets,
     angular,
     overlaps,
+    lovasz,
     boxes,
     detection,
+    yolo,
     adversarial,
     transport,
     variational,
