@@ -115,12 +115,13 @@ def learn_a_loss(steps: int) -> None:
     logs = learn("two-sided huber", start, data, clean, steps, show=True)
     check_derivative("two-sided huber", logs, data, clean)
 
-    print(f"\nAfter {TRAINING_STEPS} steps on 200 readings, each loss at the rate learned for it:")
+    print(f"\nEach loss with its settings learned likewise, after {TRAINING_STEPS} steps:")
     print("  loss               rate    mean error on clean test data")
-    for name in ("mse", "mae", "huber", "two-sided huber"):
-        found = logs
-        if name != "two-sided huber":
-            found = learn(name, {"lr": 0.1}, data, clean, steps, show=False)
+    learned = {
+        name: learn(name, {**settings, "lr": 0.1}, data, clean, steps, show=False)
+        for name, settings in {"mse": {}, "mae": {}, "huber": {"delta": 1.0}}.items()
+    }
+    for name, found in {**learned, "two-sided huber": logs}.items():
         settings = {setting: value.exp().detach() for setting, value in found.items()}
         rate = settings.pop("lr")
         params = train(losses.get(name, **settings), rate, data)

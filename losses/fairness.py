@@ -33,9 +33,10 @@ def demographic_parity_penalty(
     """Demographic parity: the largest - the smallest mean prediction of a group, 0 if fair.
 
     ``input``: predicted probabilities of the positive class, (N,), in [0, 1]; ``groups``: which
-    group each sample is of, (N,), integers or booleans of any values. ``measure="ratio"``: 1 -
-    smallest / largest instead, 0 if all are 0. ``weight``: how much each sample counts, (N,), not
-    negative; it has a gradient. The differences and ratios are Fairlearn's, of probabilities.
+    group each sample is of, (N,), integers or booleans of any values. ``measure``: "difference",
+    or "ratio" for 1 - smallest / largest, 0 if all are 0. ``weight``: how much each sample counts,
+    (N,), not negative; it has a gradient. Of decisions (0 or 1) these are Fairlearn's
+    demographic_parity_difference and 1 - demographic_parity_ratio.
 
     The gradient goes to the groups at the two ends, shared among ties. A group without weight is
     left out; with only one group the penalty is 0.
@@ -101,7 +102,8 @@ def equalized_odds_penalty(
     Groups are compared by true positive rates as in :func:`equal_opportunity_penalty`, and in the
     same way by false positive rates, where the target is 0; a group without positives is left out
     of the former, one without negatives of the latter. ``agg``: "worst_case" takes the larger,
-    "mean" the mean of the two. The rest as there.
+    "mean" the mean of the two. The rest as there: of decisions, if every group has both, these are
+    Fairlearn's equalized_odds_difference and 1 - equalized_odds_ratio.
 
     Raises ValueError also for an unknown agg.
 
