@@ -16,13 +16,14 @@ from tapegrad import (
     poisson,
     pow,
     rand,
+    square,
     stop_gradient,
     where,
     xlogy,
 )
 
 from .base import Loss
-from .checks import first_bad, floating, matching
+from .checks import first_bad, floating, matching, not_negative, setting
 from .kinds import POSITIVE, REAL, Kind
 from .reducing import reduce
 from .table import Row
@@ -48,9 +49,9 @@ def poisson_nll_loss(
     """Negative log-likelihood of Poisson counts: exp(input) - target·input.
 
     ``input``: logarithms of the expected counts; with ``log_input=False`` the expected counts
-    themselves, at least 0, and the loss is input - target·ln(input + eps). ``target``: counts of
-    the same shape, at least 0. ``full``: add Stirling's term, target·ln target - target +
-    ln(2π·target)/2 where target > 1, which does not depend on the input.
+    themselves, at least 0, and the loss is input - target·ln(input + eps), in which 0·ln 0 is 0.
+    ``target``: counts of the same shape, at least 0. ``full``: add Stirling's term, target·ln
+    target - target + ln(2π·target)/2 where target > 1, which does not depend on the input.
 
     Raises ValueError when the shapes differ, the batch is empty or a count is negative.
 
@@ -69,7 +70,8 @@ def poisson_nll_loss(
     else:
         hint = "; for logarithms of the counts say log_input=True"
         _at_least_zero("poisson_nll_loss", "input", input, hint)
-        loss = input - target * log(input + eps)
+        not_negative("poisson_nll_loss", "eps", eps, input.shape)
+        loss = input - xlogy(target, input + eps)
     if full:
         many = target > 1
         count = where(many, target, 1.0)
@@ -125,11 +127,11 @@ def gaussian_nll_loss(
     input, target = matching(what, input=input, target=target)
     var = _variances(input, var)
     _at_least_zero(what, "var", var)
+    not_negative(what, "eps", eps, input.shape)
     # The bound is numerics, not part of the likelihood (Nix and Weigend have none): torch's
     # gaussian_nll_loss too clamps under no_grad.
     var = var + stop_gradient(clamp_min(var, eps) - var)
-    error = input - target
-    loss = 0.5 * (log(var) + error * error / var)
+    loss = 0.5 * (log(var) + square(input - target) / var)
     return reduce(loss + 0.5 * log(2.0 * math.pi) if full else loss, reduction)
 
 
@@ -170,7 +172,8 @@ def tweedie_loss(
     the same shape, at least 0, of which many may be exactly 0; ``power``: p strictly between 1 and
     2, where the variance is proportional to μ^p; may be a Tensor and has a gradient. The numbers 0
     (squared error), 1 (Poisson deviance) and 2 (gamma deviance; targets above 0) are taken too.
-    ``weight``: factors, broadcasting.
+    ``weight``: factors, broadcasting. Towards 1 and 2 the general formula loses digits to
+    cancellation: about as many as (p - 1)·(2 - p) has zeros.
 
     Raises ValueError when the shapes differ, the batch is empty, or an amount or the power is
     outside its range.
@@ -183,8 +186,9 @@ def tweedie_loss(
     """
     what = "tweedie_loss"
     input, target = matching(what, input=input, target=target)
-    if type(power) in (int, float) and power in (0, 1, 2):
+    if isinstance(power, (int, float)) and power in (0, 1, 2):
         return reduce(_deviance(power, input, target), reduction, weight)
+    setting(what, "power", power, input.shape)
     given = as_tensor(power)
     good = logical_and(given > 1, given < 2)
     check(good, f"{what}: power must be in (1, 2), or the number 0, 1 or 2, not {{}}", given)
@@ -196,11 +200,10 @@ def tweedie_loss(
     return reduce(2.0 * loss, reduction, weight)
 
 
-def _deviance(power: int, input: Tensor, target: Tensor) -> Tensor:
+def _deviance(power: float, input: Tensor, target: Tensor) -> Tensor:
     """The deviances whose formula is 0/0 in the general one, and the normal distribution's."""
     if power == 0:
-        error = input - target
-        return error * error
+        return square(input - target)
     _above_zero("tweedie_loss", "input", input)
     if power == 1:
         _at_least_zero("tweedie_loss", "target", target)

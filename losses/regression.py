@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from tapegrad import (
@@ -20,13 +19,14 @@ from tapegrad import (
     logical_and,
     maximum,
     sign,
-    softplus,
+    sinh,
     sqrt,
+    square,
     where,
 )
 
 from .base import Loss
-from .checks import is_number_zero, matching, positive, setting
+from .checks import is_number_zero, matching, not_negative, positive, setting
 from .kinds import POSITIVE, PROBABILITY, REAL
 from .limits import exprel
 from .reducing import reduce
@@ -69,8 +69,8 @@ def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean", weight: Any
     Source: Legendre (1805), least squares.
     """
     input, target = matching("mse_loss", input=input, target=target)
-    error = input - target
-    return reduce(error * error, reduction, weight, total=_sum_of(weight, input))
+    total = _sum_of("mse_loss", weight, input)
+    return reduce(square(input - target), reduction, weight, total)
 
 
 def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean", weight: Any = None) -> Tensor:
@@ -85,7 +85,8 @@ def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean", weight: Any 
     Source: Boscovich (1757), least absolute deviations.
     """
     input, target = matching("l1_loss", input=input, target=target)
-    return reduce(abs(input - target), reduction, weight, total=_sum_of(weight, input))
+    total = _sum_of("l1_loss", weight, input)
+    return reduce(abs(input - target), reduction, weight, total)
 
 
 def huber_loss(
@@ -105,7 +106,7 @@ def huber_loss(
     Source: Huber (1964), Robust estimation of a location parameter.
     """
     input, target = matching("huber_loss", input=input, target=target)
-    positive("huber_loss", "delta", delta)
+    positive("huber_loss", "delta", delta, input.shape)
     error = input - target
     near = clip(error, -delta, delta)
     return reduce(near * (error - 0.5 * near), reduction, weight)
@@ -129,14 +130,12 @@ def smooth_l1_loss(
     Source: Girshick (2015), Fast R-CNN.
     """
     input, target = matching("smooth_l1_loss", input=input, target=target)
+    not_negative("smooth_l1_loss", "beta", beta, input.shape)
     error = input - target
     if is_number_zero(beta):
         return reduce(abs(error), reduction)
-    if type(beta) is not float or beta < 0.0:
-        message = "smooth_l1_loss: beta must not be negative, but it is {}"
-        check(as_tensor(beta) >= 0, message, beta)
     near = clip(error, -beta, beta)
-    if isinstance(beta, Tensor):
+    if hasattr(beta, "shape"):
         nought = beta == 0
         slope = where(nought, sign(error), near / where(nought, 1.0, beta))
     else:
@@ -150,8 +149,9 @@ def log_cosh_loss(
     """Log-cosh loss: ln cosh(input - target), near e²/2 for small errors and |e| - ln 2 for large.
 
     ``input``, ``target``, ``reduction`` and errors as in :func:`huber_loss`; ``weight``: factors,
-    broadcasting. Computed as e + softplus(-2e) - ln 2, which is finite for any error. Elements are
-    losses of their own; Keras's LogCosh first averages over the last dimension.
+    broadcasting. Computed as ln(1 + 2·sinh²(e/2)), which keeps its digits at small errors; beyond
+    20 it grows by |e| - 20, exact to rounding. Elements are losses of their own; Keras's LogCosh
+    first averages over the last dimension.
 
     >>> import tapegrad as tg
     >>> tg.losses.log_cosh_loss(tg.tensor([0.0, 1e30]), tg.tensor([0.0, 0.0]), reduction="none")
@@ -162,7 +162,9 @@ def log_cosh_loss(
     """
     input, target = matching("log_cosh_loss", input=input, target=target)
     error = input - target
-    return reduce(error + softplus(-2.0 * error) - math.log(2.0), reduction, weight)
+    near = clip(error, -20.0, 20.0)
+    small = log1p(2.0 * square(sinh(0.5 * near)))
+    return reduce(small + abs(error - near), reduction, weight)
 
 
 def quantile_loss(
@@ -191,15 +193,16 @@ def quantile_loss(
     Source: Koenker and Bassett (1978), Regression quantiles.
     """
     input, target = matching("quantile_loss", input=input, target=target)
-    _open_unit("quantile_loss", "quantile", quantile)
+    _open_unit("quantile_loss", "quantile", quantile, input.shape)
     under = target - input
     return reduce(maximum(quantile * under, (quantile - 1.0) * under), reduction, weight)
 
 
-def _open_unit(what: str, name: str, value: Any) -> None:
+def _open_unit(what: str, name: str, value: Any, shape: tuple[int, ...]) -> None:
     """Check a setting, number or Tensor, that must lie strictly between 0 and 1."""
     if type(value) is float and 0.0 < value < 1.0:
         return
+    setting(what, name, value, shape)
     value = as_tensor(value)
     good = logical_and(value > 0, value < 1)
     check(good, f"{what}: {name} must be strictly between 0 and 1, but it is {{}}", value)
@@ -227,7 +230,7 @@ def charbonnier_loss(
     for computed imaging.
     """
     input, target = matching("charbonnier_loss", input=input, target=target)
-    positive("charbonnier_loss", "eps", eps)
+    positive("charbonnier_loss", "eps", eps, input.shape)
     return reduce(hypot(input - target, eps), reduction, weight)
 
 
@@ -262,21 +265,25 @@ def general_robust_loss(
     Source: Barron (2019), A general and adaptive robust loss function.
     """
     input, target = matching("general_robust_loss", input=input, target=target)
-    positive("general_robust_loss", "scale", scale)
+    setting("general_robust_loss", "alpha", alpha, input.shape)
+    positive("general_robust_loss", "scale", scale, input.shape)
     error = (input - target) / scale
+    if hasattr(alpha, "shape"):
+        alpha = as_tensor(alpha).to(error.dtype)
     alpha = clip(alpha, -FARTHEST, FARTHEST)
+    b = maximum(abs(alpha - 2.0), NEAREST)
+    growth = _log1p_square(error / sqrt(b))  # ln(1 + z/b)
     if isinstance(alpha, Tensor):
-        alpha = alpha.to(error.dtype)
-        near = abs(alpha - 2.0) < 0.5
-        values = where(
-            near,
-            _robust_near_two(error, where(near, alpha, 2.0)),
-            _robust_elsewhere(error, where(near, 1.0, alpha)),
-        )
-    elif abs(alpha - 2.0) < 0.5:
-        values = _robust_near_two(error, alpha)
+        near = b < 0.1
+        u = 0.5 * where(near, 1.0, alpha) * growth
+        elsewhere = 0.5 * b * growth * exprel(u)
+        values = where(near, _near_two(error, growth, b, where(near, alpha, 2.0)), elsewhere)
+    elif is_number_zero(alpha):
+        values = growth  # b = 2
+    elif b < 0.1:
+        values = _near_two(error, growth, b, alpha)
     else:
-        values = _robust_elsewhere(error, alpha)
+        values = b / alpha * expm1(0.5 * alpha * growth)
     return reduce(values, reduction, weight)
 
 
@@ -286,32 +293,25 @@ FARTHEST = 1e18
 NEAREST = 1e-16
 
 
-def _robust_elsewhere(error: Any, alpha: Any) -> Any:
-    """b/alpha·(e^u - 1) with u = alpha/2·ln(1 + z/b), written so that alpha may be 0."""
-    b = abs(alpha - 2.0)
-    log_term = _log1p_square(error / sqrt(b))
-    return 0.5 * b * log_term * exprel(0.5 * alpha * log_term)
-
-
-def _robust_near_two(error: Any, alpha: Any) -> Any:
-    """The same as (z·e^v + b·(e^v - 1))/alpha with v = (alpha/2 - 1)·ln(1 + z/b): b may be 0."""
-    b = maximum(abs(alpha - 2.0), NEAREST)
-    v = (0.5 * alpha - 1.0) * _log1p_square(error / sqrt(b))
+def _near_two(error: Any, growth: Any, b: Any, alpha: Any) -> Any:
+    """b/alpha·((1 + z/b)·e^v - 1), v = (alpha/2 - 1)·ln(1 + z/b), without dividing by b, which
+    may be very small."""
+    v = (0.5 * alpha - 1.0) * growth
     root = error * exp(0.5 * v)
-    return (root * root + b * expm1(v)) / alpha
+    return (square(root) + b * expm1(v)) / alpha
 
 
 def _log1p_square(x: Any) -> Any:
     """ln(1 + x²), for x whose square overflows too; smooth."""
     near = clip(x, -1e9, 1e9)
-    return log1p(near * near) + 2.0 * log(maximum(1e-9 * abs(x), 1.0))
+    return log1p(square(near)) + 2.0 * log(maximum(1e-9 * abs(x), 1.0))
 
 
-def _sum_of(weight: Any, input: Tensor) -> Tensor | None:
+def _sum_of(what: str, weight: Any, input: Tensor) -> Tensor | None:
     """What torch's weighted means divide by here: the sum of the weights."""
     if weight is None:
         return None
-    setting("weighted mean", "weight", weight, input.shape)
+    setting(what, "weight", weight, input.shape)
     return broadcast_to(weight, input.shape).sum()
 
 

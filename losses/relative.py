@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tapegrad import Tensor, abs, clamp_min, log1p
+from tapegrad import Tensor, abs, clamp_min, log1p, square
 
 from .base import Loss
 from .checks import matching, positive
@@ -40,9 +40,9 @@ def msle_loss(
     MeanSquaredLogarithmicError.
     """
     input, target = matching("msle_loss", input=input, target=target)
-    positive("msle_loss", "eps", eps)
+    positive("msle_loss", "eps", eps, input.shape)
     error = log1p(clamp_min(input, eps)) - log1p(clamp_min(target, eps))
-    return reduce(error * error, reduction, weight)
+    return reduce(square(error), reduction, weight)
 
 
 def mape_loss(
@@ -65,7 +65,7 @@ def mape_loss(
     Source: Makridakis (1993), Accuracy measures: theoretical and practical concerns.
     """
     input, target = matching("mape_loss", input=input, target=target)
-    positive("mape_loss", "eps", eps)
+    positive("mape_loss", "eps", eps, input.shape)
     relative = (target - input) / clamp_min(abs(target), eps)
     return reduce(100.0 * abs(relative), reduction, weight)
 

@@ -112,6 +112,19 @@ def test_log_cosh_is_its_closed_form():
     np.testing.assert_allclose(second, 1.0 / np.cosh(error) ** 2, rtol=1e-9, atol=1e-15)
 
 
+def test_log_cosh_keeps_its_digits():
+    for dtype, rtol in (("float64", 1e-15), ("float32", 5e-7)):
+        error = np.array([1e-12, 1e-5, 1e-3, -0.03, 1.0, -19.0, 20.0, 25.0, -1e4], dtype=dtype)
+        wide = error.astype("longdouble")
+        exact = np.log1p(2 * np.sinh(np.minimum(np.abs(wide), 40) / 2) ** 2)
+        exact += np.maximum(np.abs(wide) - 40, 0)
+        found = losses.log_cosh_loss(tg.tensor(error), tg.zeros(9, dtype=dtype), "none")
+        assert found.dtype == dtype
+        np.testing.assert_allclose(found.numpy(), exact.astype(dtype), rtol=rtol)
+    value, first, _ = derivatives(losses.log_cosh_loss, [-math.inf, math.inf])
+    assert value.tolist() == [math.inf, math.inf] and first.tolist() == [-1.0, 1.0]
+
+
 def test_the_quantile_loss_is_least_at_the_quantile():
     targets = np.random.default_rng(0).normal(size=1001)
     grid = np.sort(targets)
@@ -160,7 +173,7 @@ def test_the_general_robust_loss_in_many_digits(alpha):
     number = losses.general_robust_loss(
         x.detach(), tg.zeros_like(x), alpha, cases[0]["scale"], reduction="none"
     )
-    np.testing.assert_array_equal(number.numpy(), value.detach().numpy())
+    np.testing.assert_allclose(number.numpy(), value.detach().numpy(), rtol=3e-14)
 
 
 def test_the_general_robust_loss_has_its_special_cases():
@@ -222,6 +235,33 @@ def test_the_general_robust_loss_in_single_precision():
         np.testing.assert_allclose(slope.numpy(), first, rtol=1e-4, atol=1e-6)
 
 
+def test_the_general_robust_loss_of_large_errors():
+    x = tg.tensor([1e19, -1e19], requires_grad=True)
+    for alpha in (2.0, 2.0 - 1e-6, 1.9, 1.0, -2.0):
+        value = losses.general_robust_loss(x, tg.zeros(2), alpha, reduction="none")
+        exact, first, _ = derivatives(losses.general_robust_loss, [1e19, -1e19], alpha=alpha)
+        np.testing.assert_allclose(value.detach().numpy(), exact, rtol=1e-5)
+        np.testing.assert_allclose(tg.grad(value.sum(), x)[0].numpy(), first, rtol=1e-5)
+    for alpha, limit in ((-2.0, 2.0), (-math.inf, 1.0), (1.0, math.inf)):
+        value = losses.general_robust_loss(double([-math.inf]), double([0.0]), alpha)
+        assert value.item() == limit
+
+
+def test_settings_may_be_arrays():
+    x, t = double([0.3, -2.0, 1.0]), double([0.0, 0.0, 0.0])
+    for loss, settings in (
+        (losses.general_robust_loss, {"alpha": [1.0, 2.0, 0.0], "scale": [1.0, 2.0, 3.0]}),
+        (losses.smooth_l1_loss, {"beta": [0.0, 1.0, 0.0]}),
+        (losses.huber_loss, {"delta": [0.1, 1.0, 5.0]}),
+        (losses.quantile_loss, {"quantile": [0.1, 0.5, 0.9]}),
+    ):
+        arrays = {k: np.array(v) for k, v in settings.items()}
+        found = loss(x, t, reduction="none", **arrays)
+        for i in range(3):
+            one = {k: v[i] for k, v in arrays.items()}  # np.float64
+            assert found[i].item() == pytest.approx(loss(x[i], t[i], **one).item(), rel=1e-13)
+
+
 def test_exprel_is_smooth():
     u = double([-800.0, -3.0, -0.3, -0.1, 0.0, 1e-12, 0.2999, 0.3, 2.0], requires_grad=True)
     assert tg.check_grads(exprel, (u.detach()[1:],), order=3)
@@ -272,6 +312,13 @@ def test_likelihoods_are_of_the_distributions():
     )
     found = losses.gaussian_nll_loss(mean, value, var, full=True, reduction="none")
     np.testing.assert_allclose(found.numpy(), -np.log(density), rtol=1e-14)
+
+
+def test_a_rate_of_zero_explains_a_count_of_zero():
+    rate = double([0.0, 0.0, 2.0], requires_grad=True)
+    loss = losses.poisson_nll_loss(rate, double([0.0, 0.0, 0.0]), False, eps=0.0, reduction="none")
+    assert loss.tolist() == [0.0, 0.0, 2.0]
+    assert tg.grad(loss.sum(), rate)[0].tolist() == [1.0, 1.0, 1.0]
 
 
 def test_stirlings_term_is_near_the_factorial():
@@ -328,9 +375,17 @@ def test_tweedie_deviance_of_zeros_has_finite_derivatives():
 
 X, T = double([1.0, 2.0]), double([1.5, 2.5])
 REFUSED = {
-    "beta must not be negative, but it is -1": lambda: losses.smooth_l1_loss(X, T, beta=-1.0),
-    "beta must not be negative, but it is -2": lambda: losses.smooth_l1_loss(
-        X, T, beta=double(-2.0)
+    "beta must not be negative, not -1": lambda: losses.smooth_l1_loss(X, T, beta=-1.0),
+    "beta must not be negative, not -2": lambda: losses.smooth_l1_loss(X, T, beta=double(-2.0)),
+    "beta must not be negative, not nan": lambda: losses.smooth_l1_loss(X, T, beta=math.nan),
+    "poisson_nll_loss: eps must not be negative, not -1": lambda: losses.poisson_nll_loss(
+        X, T, log_input=False, eps=-1.0
+    ),
+    "gaussian_nll_loss: eps must not be negative, not -1": lambda: losses.gaussian_nll_loss(
+        X, T, X, eps=-1.0
+    ),
+    r"mse_loss: weight must be one number or broadcast to \(2,\), but": lambda: losses.mse_loss(
+        X, T, weight=tg.ones(2, 1)
     ),
     r"quantile must be strictly between 0 and 1, but it is 1": lambda: losses.quantile_loss(
         X, T, 1.0
@@ -367,6 +422,31 @@ REFUSED = {
 def test_refused(message):
     with pytest.raises(ValueError, match=message):
         REFUSED[message]()
+
+
+REAL_SETTINGS = [
+    (losses.huber_loss, "delta"),
+    (losses.smooth_l1_loss, "beta"),
+    (losses.quantile_loss, "quantile"),
+    (losses.charbonnier_loss, "eps"),
+    (losses.general_robust_loss, "alpha"),
+    (losses.general_robust_loss, "scale"),
+    (losses.msle_loss, "eps"),
+    (losses.mape_loss, "eps"),
+    (losses.tweedie_loss, "power"),
+    (lambda *x, **eps: losses.poisson_nll_loss(*x, log_input=False, **eps), "eps"),
+    (lambda *x, **eps: losses.gaussian_nll_loss(*x, X, **eps), "eps"),
+]
+
+
+@pytest.mark.parametrize("loss, name", REAL_SETTINGS, ids=lambda v: getattr(v, "__name__", v))
+def test_settings_that_do_not_fit_are_refused_by_name(loss, name):
+    """One of (N, 1) would make N × N losses of N."""
+    with pytest.raises(ValueError, match=rf"{name} must be one number or broadcast to \(2,\)"):
+        loss(X, T, **{name: tg.full((2, 1), 1.5)})
+    for wrong in ([0.5, 0.5], None, "0.5"):
+        with pytest.raises(TypeError, match=f"{name} must be a number or a tensor"):
+            loss(X, T, **{name: wrong})
 
 
 def test_variances_of_the_wrong_kind_are_refused():
