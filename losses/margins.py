@@ -20,8 +20,10 @@ from tapegrad import (
     relu,
     rsqrt,
     softplus,
+    square,
     where,
 )
+from tapegrad.ops.engine import all_between
 
 from .base import Loss
 from .checks import (
@@ -112,7 +114,7 @@ def _signs(what: str, target: Tensor) -> None:
             "by 2 * target - 1"
         )
 
-    check(abs(target) == 1, message, target)
+    check(all_between(abs(target), low=1, high=1), message, target)
 
 
 def squared_hinge_loss(
@@ -132,8 +134,7 @@ def squared_hinge_loss(
     """
     input, target = matching("squared_hinge_loss", input=input, target=target)
     _signs("squared_hinge_loss", target)
-    short = relu(1.0 - target * input)
-    return reduce(short * short, reduction, weight)
+    return reduce(square(relu(1.0 - target * input)), reduction, weight)
 
 
 def categorical_hinge_loss(
@@ -198,13 +199,14 @@ def multi_margin_loss(
     labels(what, "target", target, classes)
     if p not in (1, 2):
         raise ValueError(f"{what}: p must be 1 or 2, not {p}")
+    setting(what, "margin", margin, input.shape)
     index = target.unsqueeze(-1)
     short = relu(margin - gather(input, -1, index) + input)
-    if p == 2:
-        short = short * short
-    values = where(arange(classes) == index, 0.0, short).mean(dim=-1)
+    short = where(arange(classes) == index, 0.0, short)
+    values = (square(short) if p == 2 else short).mean(dim=-1)
     if weight is None:
         return reduce(values, reduction)
+    setting(what, "weight", weight)
     weight = as_tensor(weight)
     if weight.shape != (classes,):
         raise ValueError(
@@ -218,7 +220,8 @@ def multilabel_margin_loss(input: Tensor, target: Tensor, reduction: str = "mean
     """Multi-label margin loss: Σ_{j in y} Σ_{i not in y} max(0, 1 - input_j + input_i) / C.
 
     ``input``: scores (N, C) or (C,); ``target``: integers of the same shape, in each row the labels
-    y first, then -1; what follows the first -1 is not looked at. The mean is over the rows.
+    y first, then -1; what follows the first -1 is not looked at. The mean is over the rows. Takes
+    memory for N·C² pairs.
 
     Raises ValueError when the shapes differ, the batch is empty or a label is not in -1 … C - 1.
 
@@ -317,6 +320,7 @@ def margin_ranking_loss(
     what = "margin_ranking_loss"
     input1, input2, target = matching(what, input1=input1, input2=input2, target=target)
     _signs(what, target)
+    setting(what, "margin", margin, target.shape)
     return reduce(clamp_min(margin - target * (input1 - input2), 0.0), reduction)
 
 
@@ -340,6 +344,7 @@ def hinge_embedding_loss(
     """
     input, target = matching("hinge_embedding_loss", input=input, target=target)
     _signs("hinge_embedding_loss", target)
+    setting("hinge_embedding_loss", "margin", margin, target.shape)
     return reduce(where(target > 0, input, clamp_min(margin - input, 0.0)), reduction)
 
 
@@ -349,8 +354,9 @@ def cosine_embedding_loss(
     """Cosine embedding loss: 1 - cos where target is 1, max(0, cos - margin) where it is -1.
 
     ``input1``, ``input2``: embeddings (N, D) or (D,); ``target``: (N,) or (), 1 for similar pairs
-    and -1 for dissimilar ones; ``margin``: in [-1, 1], may be a Tensor and has a gradient. As in
-    torch 1e-12 is added to the squared lengths, so that a zero vector has cosine 0 with any other.
+    and -1 for dissimilar ones; ``margin``: between -1 and 1 to have an effect, may be a Tensor and
+    has a gradient. As in torch 1e-12 is added to the squared lengths, so that a zero vector has
+    cosine 0 with any other.
 
     Raises ValueError for shapes that do not fit, an empty batch or a target that is neither -1 nor
     1.
@@ -374,6 +380,7 @@ def cosine_embedding_loss(
             f"{input1.shape[:-1]}, not {target.shape}"
         )
     _signs(what, target)
+    setting(what, "margin", margin, target.shape)
     product = (input1 * input2).sum(dim=-1)
     cosine = product * _over_length(input1) * _over_length(input2)
     return reduce(where(target > 0, 1.0 - cosine, clamp_min(cosine - margin, 0.0)), reduction)
@@ -381,7 +388,7 @@ def cosine_embedding_loss(
 
 def _over_length(x: Tensor) -> Tensor:
     """1/length of the vectors, by torch's bound for zero vectors."""
-    return rsqrt((x * x).sum(dim=-1) + 1e-12)
+    return rsqrt(square(x).sum(dim=-1) + 1e-12)
 
 
 class HingeLoss(Loss):

@@ -69,6 +69,14 @@ def test_multi_margin_squared_has_its_second_derivative():
     np.testing.assert_allclose(second.numpy(), [[2 / 3, -2 / 3, 0.0]], atol=1e-15)
 
 
+def test_multi_margin_of_an_infinite_score():
+    for p in (1, 2):
+        x = double([[np.inf, 0.0, -np.inf]], requires_grad=True)
+        loss = losses.multi_margin_loss(x, tg.tensor([0]), p)
+        assert loss.item() == 0.0
+        assert tg.grad(loss, x)[0].tolist() == [[0.0, 0.0, 0.0]]
+
+
 def test_multilabel_losses_by_hand():
     x = RANDOM.normal(size=(4, 5))
     lists = [[2, 0, -1, 3, 3], [4, -1, -1, -1, -1], [-1, 0, 1, 2, 3], [0, 1, 2, 3, 4]]
@@ -180,6 +188,30 @@ REFUSED = [
 def test_refused(message, call):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+WITH_MARGIN = {
+    "margin_ranking_loss": (X, X, tg.tensor([1, -1])),
+    "hinge_embedding_loss": (X, tg.tensor([1, -1])),
+    "cosine_embedding_loss": (V, V, tg.tensor([1, -1])),
+    "multi_margin_loss": (V, tg.tensor([0, 1])),
+}
+
+
+@pytest.mark.parametrize("name", WITH_MARGIN)
+def test_margins_that_do_not_fit_are_refused_by_name(name):
+    """One of (N, 1) would make N × N losses of N."""
+    loss, operands = getattr(losses, name), WITH_MARGIN[name]
+    with pytest.raises(ValueError, match=rf"{name}: margin must be one number or broadcast to"):
+        loss(*operands, margin=tg.ones(2, 1, 1))
+    for wrong in ([1.0, 1.0], None, "1"):
+        with pytest.raises(TypeError, match=f"{name}: margin must be a number or a tensor"):
+            loss(*operands, margin=wrong)
+
+
+def test_weights_of_classes_are_no_list():
+    with pytest.raises(TypeError, match="weight must be a number or a tensor, not list"):
+        losses.multi_margin_loss(V, tg.tensor([0, 1]), weight=[1.0, 2.0])
 
 
 def test_labels_of_floats_are_refused():
