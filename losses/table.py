@@ -47,8 +47,8 @@ class Row:
     settings: tuple[Setting, ...] = ()
     #: Real settings without a derivative (a tolerance, a constant of numerics).
     fixed: tuple[str, ...] = ()
-    #: Whose numbers it gives: "torch" (torch.nn.functional, by the same name), "keras" (the class of
-    #: the same name), "keras:Hinge" (the class of that name) or "".
+    #: Whose numbers it gives: "torch" (torch.nn.functional, by the same name), "keras" (the class
+    #: of the same name), "keras:Hinge" (the class of that name) or "".
     peer: str = ""
     #: Several rows may be about one function with other operands; this tells them apart.
     case: str = ""

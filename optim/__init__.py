@@ -11,8 +11,24 @@ tensor([ 1.4000, -1.0000], requires_grad=True)
 
 from __future__ import annotations
 
-from . import classes, functional, schedules
-from .classes import *
+from . import functional, schedules
+from .adams import *
+from .adaptive import *
+from .descent import *
+from .families import FAMILIES as _FAMILIES
+from .families import OPTIMIZERS
+from .layerwise import *
 from .optimizer import Optimizer
+from .schedule_free import *
+from .signs import *
+from .table import Row
 
-__all__ = [*classes.__all__, "Optimizer", "functional", "schedules"]
+#: The classes; the rules under them are in ``functional``.
+__all__ = [
+    "OPTIMIZERS",
+    "Optimizer",
+    "Row",
+    *(name for family in _FAMILIES for name in family.__all__ if name[0].isupper()),
+    "functional",
+    "schedules",
+]

@@ -6,9 +6,11 @@ from typing import Any, NamedTuple
 
 from tapegrad import Tensor, maximum, safe_sqrt, zeros_like
 
+from .optimizer import Optimizer
 from .rule import Rule, at_least_zero, below_one, directed, moving_average, per_parameter
+from .table import Row
 
-__all__ = ["adam", "adamw"]
+__all__ = ["Adam", "AdamW", "adam", "adamw"]
 
 
 class Moments(NamedTuple):
@@ -95,3 +97,58 @@ def adamw(
     return adam(
         lr, betas, eps, weight_decay, amsgrad, maximize=maximize, decoupled_weight_decay=True
     )
+
+
+class Adam(Optimizer):
+    """Adam; settings as in :func:`tapegrad.optim.functional.adam`.
+
+    >>> import tapegrad as tg
+    >>> w = tg.tensor([1.0], requires_grad=True)
+    >>> optimizer = tg.optim.Adam([w], lr=0.1)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w
+    tensor([0.9000], requires_grad=True)
+    """
+
+    rule = staticmethod(adam)
+
+
+class AdamW(Optimizer):
+    """Adam with decoupled weight decay; settings as in :func:`tapegrad.optim.functional.adamw`.
+
+    >>> import tapegrad as tg
+    >>> w = tg.tensor([1.0], requires_grad=True)
+    >>> optimizer = tg.optim.AdamW([w], lr=0.1, weight_decay=0.5)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w
+    tensor([0.8500], requires_grad=True)
+    """
+
+    rule = staticmethod(adamw)
+
+
+ROWS = (
+    Row(
+        adam,
+        Adam,
+        settings=(
+            {"betas": (0.8, 0.95), "eps": 1e-2, "weight_decay": 0.1},
+            {"amsgrad": True, "eps": 1e-2},
+            {"maximize": True, "amsgrad": True, "weight_decay": 0.1},
+        ),
+        checked={"betas": (0.8, 0.95), "eps": 1e-2},
+        peer="torch",
+    ),
+    Row(
+        adamw,
+        AdamW,
+        settings=(
+            {"betas": (0.8, 0.95), "eps": 1e-2, "weight_decay": 0.1},
+            {"amsgrad": True, "maximize": True},
+        ),
+        checked={"betas": (0.8, 0.95), "eps": 1e-2},
+        peer="torch",
+    ),
+)

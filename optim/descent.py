@@ -6,9 +6,11 @@ from typing import Any, NamedTuple
 
 from tapegrad import Tensor, zeros_like
 
+from .optimizer import Optimizer
 from .rule import Rule, at_least_zero, directed, is_off, per_parameter
+from .table import Row
 
-__all__ = ["sgd"]
+__all__ = ["SGD", "sgd"]
 
 
 class Momentum(NamedTuple):
@@ -44,7 +46,8 @@ def sgd(
     al. (2013), On the importance of initialization and momentum in deep learning.
     """
     at_least_zero("sgd", lr=lr, momentum=momentum, weight_decay=weight_decay)
-    if nesterov and (is_off(momentum) or not is_off(dampening)):
+    damped = not is_off(dampening) and not isinstance(dampening, Tensor)
+    if nesterov and (is_off(momentum) or damped):
         raise ValueError("sgd: nesterov=True needs a momentum and no dampening")
     remembers = not is_off(momentum)
 
@@ -61,3 +64,34 @@ def sgd(
         return w - lr * (g + v * mu if nesterov else v), Momentum(v)
 
     return per_parameter(start, move, lr=lr, mu=momentum, tau=dampening, decay=weight_decay)
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent; settings as in :func:`tapegrad.optim.functional.sgd`.
+
+    >>> import tapegrad as tg
+    >>> w = tg.tensor([1.0], requires_grad=True)
+    >>> optimizer = tg.optim.SGD([w], lr=0.1)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w
+    tensor([0.8000], requires_grad=True)
+    """
+
+    rule = staticmethod(sgd)
+
+
+ROWS = (
+    Row(
+        sgd,
+        SGD,
+        rate=0.05,
+        settings=(
+            {"momentum": 0.9},
+            {"momentum": 0.9, "dampening": 0.3, "weight_decay": 0.1},
+            {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1},
+            {"weight_decay": 0.1, "maximize": True, "lr": 0.005},
+        ),
+        peer="torch",
+    ),
+)

@@ -14,10 +14,21 @@ tensor([ 1.4000, -1.0000])
 
 from __future__ import annotations
 
-from . import adams, clipping, descent
+from . import clipping
 from .adams import *
+from .adaptive import *
 from .clipping import *
 from .descent import *
+from .families import FAMILIES as _FAMILIES
+from .layerwise import *
 from .rule import Rule, State
+from .schedule_free import *
+from .signs import *
 
-__all__ = ["Rule", "State", *adams.__all__, *clipping.__all__, *descent.__all__]
+#: The rules; the classes over them are in ``optim``.
+__all__ = [
+    "Rule",
+    "State",
+    *clipping.__all__,
+    *(name for family in _FAMILIES for name in family.__all__ if name.islower()),
+]

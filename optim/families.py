@@ -1,0 +1,12 @@
+"""The families of optimizers, and the table that gathers their rows."""
+
+from __future__ import annotations
+
+from . import adams, adaptive, descent, layerwise, schedule_free, signs
+from .table import Row
+
+#: In the order of the reference page.
+FAMILIES = (descent, adaptive, adams, signs, layerwise, schedule_free)
+
+#: Every optimizer, one row each.
+OPTIMIZERS: tuple[Row, ...] = tuple(row for family in FAMILIES for row in family.ROWS)
