@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from tapegrad import Tensor, where
+from tapegrad import Tensor, amax, arange, randint, relu, where
 
 from .base import Loss
-from .checks import matching
-from .kinds import BINARY, POSITIVE, REAL, SIGN, Kind
+from .checks import matching, rows_add_up
+from .kinds import BINARY, DISTRIBUTION, LOGITS, POSITIVE, REAL, SIGN, Kind
 from .margins import hinge_loss, squared_hinge_loss
 from .reducing import reduce
 from .regression import log_cosh_loss
@@ -21,11 +21,13 @@ from .relative import mape_loss, msle_loss
 from .table import Row
 
 __all__ = [
+    "CategoricalHinge",
     "Hinge",
     "LogCosh",
     "MeanAbsolutePercentageError",
     "MeanSquaredLogarithmicError",
     "SquaredHinge",
+    "categorical_hinge",
     "hinge",
     "log_cosh",
     "mean_absolute_percentage_error",
@@ -132,6 +134,32 @@ def squared_hinge(
     return reduce(squared_hinge_loss(input, signs, "none").mean(dim=-1), reduction, weight)
 
 
+def categorical_hinge(
+    input: Tensor, target: Tensor, reduction: str = "sum_over_batch_size", weight: Any = None
+) -> Tensor:
+    """max(0, 1 + max((1 - target)·input) - Σ target·input) over the last dimension, the classes.
+
+    ``input``: scores of shape (..., C); ``target``: one-hot rows of that shape; the rest as in
+    :func:`log_cosh`. The largest wrong score counts as at least 0. See :func:`multi_margin_loss`
+    for class indices and the sum over all wrong classes.
+
+    Raises ValueError also when a row of targets is not made of probabilities that add up to 1.
+
+    >>> import tapegrad as tg
+    >>> scores, target = tg.tensor([[2.0, 1.5, -1.0]]), tg.tensor([[1.0, 0.0, 0.0]])
+    >>> tg.losses.categorical_hinge(scores, target)
+    tensor(0.5000)
+
+    Source: Crammer and Singer (2001), On the algorithmic implementation of multiclass kernel-based
+    vector machines; as in Keras.
+    """
+    input, target = matching("categorical_hinge", input=input, target=target)
+    rows_add_up("categorical_hinge", "target", target, -1)
+    right = (target * input).sum(dim=-1)
+    wrong = amax((1.0 - target) * input, dim=-1)
+    return reduce(relu(wrong - right + 1.0), reduction, weight)
+
+
 class LogCosh(Loss):
     """:func:`log_cosh` with its settings.
 
@@ -188,6 +216,19 @@ class SquaredHinge(Loss):
     function = staticmethod(squared_hinge)
 
 
+class CategoricalHinge(Loss):
+    """:func:`categorical_hinge` with its settings: scores and one-hot rows.
+
+    >>> import tapegrad as tg
+    >>> tg.losses.CategoricalHinge()(tg.tensor([[0.5, 2.0]]), tg.tensor([[0.0, 1.0]]))
+    tensor(0.)
+    """
+
+    function = staticmethod(categorical_hinge)
+
+
+#: One-hot rows.
+ONE_HOT = Kind(lambda n, c, g: (randint(0, c, (n, 1), generator=g) == arange(c)).double(), None)
 #: One factor for each sample.
 PER_SAMPLE = Kind(lambda n, c, g: POSITIVE.draw(n, c, g)[:, 0], POSITIVE.link)
 _TRIED = ({"reduction": "none"}, {"reduction": "sum"})
@@ -214,4 +255,11 @@ ROWS = (
     Row(hinge, (REAL, BINARY), settings=_TRIED, peer="keras:Hinge", case="labels 0 and 1"),
     Row(hinge, (REAL, SIGN), settings=({"weight": PER_SAMPLE},), case="weighted"),
     Row(squared_hinge, (REAL, SIGN), SquaredHinge, settings=_TRIED, peer="keras"),
+    Row(categorical_hinge, (LOGITS, ONE_HOT), CategoricalHinge, settings=_TRIED, peer="keras"),
+    Row(
+        categorical_hinge,
+        (LOGITS, DISTRIBUTION),
+        settings=({"weight": PER_SAMPLE},),
+        case="soft labels",
+    ),
 )

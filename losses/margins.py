@@ -7,7 +7,6 @@ from typing import Any
 from tapegrad import (
     Tensor,
     abs,
-    amax,
     arange,
     as_tensor,
     check,
@@ -33,18 +32,15 @@ from .checks import (
     labels,
     matching,
     not_empty,
-    rows_add_up,
     same_shape,
     setting,
     tensors,
 )
 from .kinds import (
-    DISTRIBUTION,
     LABELS,
     LOGITS,
     PER_CLASS,
     POSITIVE,
-    PROBABILITIES,
     PROBABILITY,
     REAL,
     REALS,
@@ -56,7 +52,6 @@ from .reducing import reduce
 from .table import Row
 
 __all__ = [
-    "CategoricalHingeLoss",
     "CosineEmbeddingLoss",
     "HingeEmbeddingLoss",
     "HingeLoss",
@@ -66,7 +61,6 @@ __all__ = [
     "MultiMarginLoss",
     "SoftMarginLoss",
     "SquaredHingeLoss",
-    "categorical_hinge_loss",
     "cosine_embedding_loss",
     "hinge_embedding_loss",
     "hinge_loss",
@@ -135,32 +129,6 @@ def squared_hinge_loss(
     input, target = matching("squared_hinge_loss", input=input, target=target)
     _signs("squared_hinge_loss", target)
     return reduce(square(relu(1.0 - target * input)), reduction, weight)
-
-
-def categorical_hinge_loss(
-    input: Tensor, target: Tensor, reduction: str = "mean", weight: Any = None
-) -> Tensor:
-    """Categorical hinge loss: max(0, 1 + max((1 - target)·input) - Σ target·input) of each row.
-
-    ``input``: scores of shape (..., C); ``target``: one-hot rows of that shape; ``weight``: one
-    factor for each row. As in Keras the largest wrong score counts as at least 0.
-
-    Raises ValueError when the shapes differ, the batch is empty or a row of targets is not made of
-    probabilities that add up to 1.
-
-    >>> import tapegrad as tg
-    >>> scores, target = tg.tensor([[2.0, 1.5, -1.0]]), tg.tensor([[1.0, 0.0, 0.0]])
-    >>> tg.losses.categorical_hinge_loss(scores, target)
-    tensor(0.5000)
-
-    Source: Crammer and Singer (2001), On the algorithmic implementation of multiclass kernel-based
-    vector machines; in the form of Keras's CategoricalHinge.
-    """
-    input, target = matching("categorical_hinge_loss", input=input, target=target)
-    rows_add_up("categorical_hinge_loss", "target", target, -1)
-    right = (target * input).sum(dim=-1)
-    wrong = amax((1.0 - target) * input, dim=-1)
-    return reduce(relu(wrong - right + 1.0), reduction, weight)
 
 
 def multi_margin_loss(
@@ -413,17 +381,6 @@ class SquaredHingeLoss(Loss):
     function = staticmethod(squared_hinge_loss)
 
 
-class CategoricalHingeLoss(Loss):
-    """:func:`categorical_hinge_loss` with its settings: scores and one-hot rows.
-
-    >>> import tapegrad as tg
-    >>> tg.losses.CategoricalHingeLoss()(tg.tensor([[0.5, 2.0]]), tg.tensor([[0.0, 1.0]]))
-    tensor(0.)
-    """
-
-    function = staticmethod(categorical_hinge_loss)
-
-
 class MultiMarginLoss(Loss):
     """:func:`multi_margin_loss` with its settings.
 
@@ -503,11 +460,7 @@ class CosineEmbeddingLoss(Loss):
     function = staticmethod(cosine_embedding_loss)
 
 
-#: One-hot rows, and lists of labels that end with -1 (some at once).
-ONE_HOT = Kind(
-    lambda n, c, g: (randint(0, c, (n, 1), generator=g) == arange(c)).double(),
-    None,
-)
+#: Lists of labels that end with -1 (some at once).
 LABEL_LISTS = Kind(
     lambda n, c, g: where(rand(n, c, generator=g) < 0.25, -1, randint(0, c, (n, c), generator=g)),
     None,
@@ -523,19 +476,6 @@ ROWS = (
         peer="keras:SquaredHinge",
     ),
     Row(squared_hinge_loss, (REAL, SIGN), settings=({"weight": POSITIVE},), case="weighted"),
-    Row(
-        categorical_hinge_loss,
-        (LOGITS, ONE_HOT),
-        CategoricalHingeLoss,
-        names=("categorical_hinge",),
-        peer="keras:CategoricalHinge",
-    ),
-    Row(
-        categorical_hinge_loss,
-        (LOGITS, DISTRIBUTION),
-        settings=({"weight": PROBABILITIES},),
-        case="soft labels",
-    ),
     Row(
         multi_margin_loss,
         (LOGITS, LABELS),

@@ -25,6 +25,12 @@ CLASSES = [
     losses.CategoricalFocalCrossentropy,
     losses.CategoricalGeneralizedCrossEntropy,
     losses.Circle,
+    losses.CategoricalHinge,
+    losses.Hinge,
+    losses.LogCosh,
+    losses.MeanAbsolutePercentageError,
+    losses.MeanSquaredLogarithmicError,
+    losses.SquaredHinge,
 ]
 P = [[0.1, 0.8, 0.1], [0.3, 0.2, 0.5]]
 
@@ -358,6 +364,14 @@ def test_probabilities_without_a_positive_sum_are_refused():
     assert y.item() == pytest.approx(math.log(2.0))  # whatever an ignored sample holds
 
 
+def test_categorical_hinge_by_hand():
+    random = np.random.default_rng(0)
+    x, label = random.normal(size=(30, 4)), random.integers(0, 4, 30)
+    expected = [max(0.0, 1.0 + max([0.0, *np.delete(row, y)]) - row[y]) for row, y in zip(x, label)]
+    found = losses.categorical_hinge(double(x), double(np.eye(4)[label]), "none")
+    np.testing.assert_allclose(found.numpy(), expected)
+
+
 @pytest.mark.parametrize(
     "call, error, message",
     [
@@ -406,6 +420,11 @@ def test_probabilities_without_a_positive_sum_are_refused():
             lambda: losses.categorical_crossentropy(double(P), double(P), axis=2),
             IndexError,
             "categorical_crossentropy",
+        ),
+        (
+            lambda: losses.categorical_hinge(double(P), 2.0 * double(P)),
+            ValueError,
+            "categorical_hinge: .*target",
         ),
     ],
 )

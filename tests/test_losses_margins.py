@@ -33,13 +33,6 @@ def test_at_the_margin_the_hinge_has_no_slope():
         assert tg.grad(loss(x, double([1.0, -1.0])), x)[0].tolist() == [0.0, 0.0]
 
 
-def test_categorical_hinge_by_hand():
-    x, label = RANDOM.normal(size=(30, 4)), RANDOM.integers(0, 4, 30)
-    expected = [max(0.0, 1.0 + max([0.0, *np.delete(row, y)]) - row[y]) for row, y in zip(x, label)]
-    found = losses.categorical_hinge_loss(double(x), double(np.eye(4)[label]), "none")
-    np.testing.assert_allclose(found.numpy(), expected)
-
-
 @pytest.mark.parametrize("p", [1, 2])
 def test_multi_margin_by_hand(p):
     x, label, weight = RANDOM.normal(size=(9, 5)), RANDOM.integers(0, 5, 9), RANDOM.random(5)
@@ -170,10 +163,6 @@ REFUSED = [
     (
         r"target must be in \[0, 1\], but entry \[0, 1\] is 2.0",
         lambda: losses.multilabel_soft_margin_loss(V, double([[0.0, 2.0], [1.0, 1.0]])),
-    ),
-    (
-        "must add up to 1",
-        lambda: losses.categorical_hinge_loss(V, double([[1.0, 1.0], [1.0, 0.0]])),
     ),
     (
         r"input must have shape \(N, C\) or \(C,\)",
