@@ -66,7 +66,7 @@ class Optimizer:
         if sum(v is not None for v in clip.values()) > 1:
             raise ValueError(f"{name}: give at most one of clipnorm, clipvalue and global_clipnorm")
         self.clip = clip
-        signature = inspect.signature(type(self).rule)
+        signature = inspect.signature(self.rule)
         named = in_torch_words(name, named, signature)
         try:
             bound = signature.bind(*settings, **named)
@@ -74,7 +74,7 @@ class Optimizer:
             raise TypeError(f"{name}(params, {str(signature)[1:]}: {error}") from None
         bound.apply_defaults()
         self.defaults: dict[str, Any] = {k: _fixed(v) for k, v in bound.arguments.items()}
-        type(self).rule(**self.defaults)  # refuses settings that make no sense
+        self.rule(**self.defaults)  # refuses settings that make no sense
         self.param_groups: list[dict[str, Any]] = []
         #: What the rule remembers of each parameter.
         self.state: dict[Tensor, State] = {}
@@ -102,7 +102,7 @@ class Optimizer:
         """
         given = {k: v for k, v in group.items() if k != "params"}
         given = in_torch_words(
-            type(self).__name__, given, inspect.signature(type(self).rule), self.defaults
+            type(self).__name__, given, inspect.signature(self.rule), self.defaults
         )
         unknown = set(given) - set(self.defaults)
         if unknown:
@@ -123,7 +123,7 @@ class Optimizer:
                 raise ValueError(f"{which} (shape {p.shape}) is already in a group")
             known.add(id(p))
         settings = {**self.defaults, **{k: _fixed(v) for k, v in given.items()}}
-        type(self).rule(**settings)
+        self.rule(**settings)
         self.param_groups.append({"params": [p for _, p in named], **settings})
         if any(name is not None for name, _ in named):
             self.param_groups[-1]["param_names"] = [name for name, _ in named]
@@ -183,8 +183,13 @@ class Optimizer:
         for (group, p), g in zip(held, grads, strict=True):
             if id(group) not in rules:
                 settings = {k: v for k, v in group.items() if k in self.defaults}
-                rules[id(group)] = type(self).rule(**settings)
+                rules[id(group)] = self.rule(**settings)
             rule = rules[id(group)]
+            if rule.together:
+                raise TypeError(
+                    f"{type(self).__name__} moves parameters one by one, and its rule looks at all "
+                    "of them together: use the rule itself (init and update)"
+                )
             state = self.state[p] if p in self.state else rule.init([p])
             (moved,), state = rule.update([p], [g], state)
             moves.append((p, moved, state))
@@ -294,7 +299,7 @@ class Optimizer:
                     f"{sorted(self.defaults)}"
                 )
             settings.append({k: _copy(v) for k, v in given.items()})
-        rules = [type(self).rule(**group) for group in settings]
+        rules = [self.rule(**group) for group in settings]
         rule_of = [rule for rule, group in zip(rules, groups) for _ in group["params"]]
         state: dict[Tensor, State] = {}
         for i, remembered in state_dict["state"].items():
@@ -341,32 +346,43 @@ def _fields(memory: Any) -> dict[str, Any]:
 
 
 def _copy(value: Any) -> Any:
-    """A value for a snapshot: Tensors off the tape and in memory of their own."""
+    """A value for a snapshot: Tensors off the tape and in memory of their own, fields by name."""
     if isinstance(value, Tensor):
         return value.detach().clone()
+    if _fields(value):
+        return {k: _copy(v) for k, v in _fields(value).items()}
     return type(value)(map(_copy, value)) if type(value) in (tuple, list) else value
 
 
-def _detached(state: State) -> State:
-    memory = state.memory[0]
-    cut = {k: v.detach() if isinstance(v, Tensor) else v for k, v in _fields(memory).items()}
-    return State(state.step, [memory._replace(**cut) if cut else memory])
+def _detached(value: Any) -> Any:
+    """The same with all Tensors off the tape."""
+    if isinstance(value, Tensor):
+        return value.detach()
+    if _fields(value):
+        return type(value)(*map(_detached, value))
+    return type(value)(map(_detached, value)) if type(value) in (tuple, list) else value
 
 
 def _restored(name: str, i: int, fresh: State, remembered: dict[str, Any]) -> State:
     """A state of the kind that the rule makes, filled from a snapshot."""
-    memory = fresh.memory[0]
-    fields = _fields(memory)
     given = {k: v for k, v in remembered.items() if k != "step"}
+    return State(remembered["step"], [_filled(name, i, fresh.memory[0], given)])
+
+
+def _filled(name: str, i: int, memory: Any, given: Any) -> Any:
+    """What a rule remembers of a parameter, filled from a snapshot; () if it is nothing."""
+    fields, given = _fields(memory), dict(given)
     if set(given) != set(fields):
         raise ValueError(
             f"{name}: the snapshot remembers {sorted(given)} of parameter {i}, not {sorted(fields)}"
         )
-    for key, value in given.items():
-        if isinstance(fields[key], Tensor) and getattr(value, "shape", ()) != fields[key].shape:
+    for key, fresh in fields.items():
+        shape = getattr(given[key], "shape", ())
+        if isinstance(fresh, Tensor) and shape != fresh.shape:
             raise ValueError(
-                f"{name}: {key} of parameter {i} has shape {getattr(value, 'shape', ())} in the "
-                f"snapshot, not {fields[key].shape}"
+                f"{name}: {key} of parameter {i} has shape {shape} in the snapshot, not "
+                f"{fresh.shape}"
             )
-    copied = {k: _copy(v) for k, v in given.items()}
-    return State(remembered["step"], [memory._replace(**copied) if copied else memory])
+        inner = isinstance(fresh, tuple)
+        given[key] = _filled(name, i, fresh, given[key]) if inner else _copy(given[key])
+    return memory._replace(**given) if given else memory

@@ -23,6 +23,10 @@ class Rule(NamedTuple):
     the next state. Parameters are a list or a dict of Tensors, gradients the same. Nothing is
     changed in place, and all of it is differentiable.
 
+    ``evaluates``: the rule looks at the loss elsewhere too, and update takes the keyword
+    ``value_and_grad``, a function of parameters that gives (loss, gradients). ``together``: what
+    happens to one parameter depends on the others, so that they must be given all at once.
+
     >>> import tapegrad as tg
     >>> rule = tg.optim.functional.sgd(lr=0.5)
     >>> params = {"w": tg.tensor(1.0)}
@@ -33,6 +37,8 @@ class Rule(NamedTuple):
 
     init: Callable[[Params], Any]
     update: Callable[..., tuple[Any, Any]]
+    evaluates: bool = False
+    together: bool = False
 
 
 class State(NamedTuple):
