@@ -1,5 +1,7 @@
 """Trajectories of the optimizers of the table, made with PyTorch (float64).
 
+Muon, which turns its matrices in bfloat16, is stored twice: turning in float64, and as it is.
+
 python tests/oracle/make_trajectories.py      # writes tests/data/trajectories.json
 """
 
@@ -45,6 +47,13 @@ def main() -> None:
         if row.peer == "torch"
         for i, settings in enumerate(row.tried())
     }
+    for key in [key for key in cases if key.startswith("muon")]:
+        cases[f"{key} bfloat16"] = cases[key]
+    torch.Tensor.bfloat16 = torch.Tensor.clone  # type: ignore[method-assign]
+    for row in OPTIMIZERS:
+        if row.name == "muon":
+            for i, settings in enumerate(row.tried()):
+                cases[f"muon {i}"] = path_of(row, settings)
     path = Path(__file__).parent.parent / "data" / "trajectories.json"
     path.write_text(json.dumps(cases) + "\n")
     print(f"{path.name}: {len(cases)} cases")
