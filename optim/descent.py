@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from tapegrad import Tensor, zeros_like
+from tapegrad import Tensor, as_tensor, clip, maximum, where, zeros_like
 
 from .optimizer import Optimizer
-from .rule import Rule, at_least_zero, directed, is_off, per_parameter
+from .rule import Rule, at, at_least_zero, directed, is_off, must_be, per_parameter
 from .table import Row
 
-__all__ = ["SGD", "sgd"]
+__all__ = ["ASGD", "SGD", "Rprop", "asgd", "rprop", "sgd"]
 
 
 class Momentum(NamedTuple):
@@ -81,6 +81,164 @@ class SGD(Optimizer):
     rule = staticmethod(sgd)
 
 
+class Average(NamedTuple):
+    """The rate and the share of the next step, and the average of the parameters."""
+
+    eta: Tensor
+    mu: Tensor
+    ax: Tensor
+
+
+def asgd(
+    lr: Any = 1e-2,
+    lambd: Any = 1e-4,
+    alpha: Any = 0.75,
+    t0: Any = 1e6,
+    weight_decay: Any = 0.0,
+    *,
+    maximize: bool = False,
+) -> Rule:
+    """Averaged gradient descent: w ← (1 - ληₜ)·w - ηₜ·g, a ← a + μₜ(w - a), as torch.optim.ASGD.
+
+    ηₜ = lr/(1 + λ·lr·(t-1))^α with λ = ``lambd``, and μₜ = 1/max(1, t-1-t0): up to step t0 the
+    average a (``ax`` in the state) is w itself; the parameters do not depend on it.
+    ``weight_decay`` adds its multiple of w to the gradient. All real settings may be numbers,
+    Tensors or schedules; as in torch ηₜ and μₜ are prepared by the step before, with its settings.
+
+    The step is smooth in g, with the derivative -ηₜ everywhere.
+
+    Raises ValueError for a negative ``lr`` or ``weight_decay``.
+
+    >>> import tapegrad as tg
+    >>> rule = tg.optim.functional.asgd(lr=0.5, lambd=0.1)
+    >>> params, _ = rule.update([tg.tensor(1.0)], [tg.tensor(0.4)], rule.init([tg.tensor(1.0)]))
+    >>> params[0]
+    tensor(0.7500)
+
+    Source: Polyak and Juditsky (1992), Acceleration of stochastic approximation by averaging;
+    Bottou (2012), Stochastic gradient descent tricks.
+    """
+    at_least_zero("asgd", lr=lr, weight_decay=weight_decay)
+
+    def start(w: Tensor) -> Average:
+        return Average(_scalar(at(lr, 0), w) * 1.0, _scalar(1.0, w), zeros_like(w))
+
+    def move(
+        w: Tensor,
+        g: Tensor,
+        memory: Average,
+        t: int,
+        lr: Any,
+        lambd: Any,
+        alpha: Any,
+        t0: Any,
+        decay: Any,
+    ) -> tuple[Tensor, Average]:
+        eta, mu, ax = memory
+        g = directed(g, w, maximize, decay)
+        w = w * (1.0 - lambd * eta) - eta * g
+        ax = ax * (1.0 - mu) + w * mu
+        eta = lr / (1.0 + lambd * lr * t) ** alpha
+        mu = 1.0 / maximum(t - t0, 1.0)
+        return w, Average(_scalar(eta, w), _scalar(mu, w), ax)
+
+    return per_parameter(start, move, lr=lr, lambd=lambd, alpha=alpha, t0=t0, decay=weight_decay)
+
+
+def _scalar(value: Any, w: Tensor) -> Tensor:
+    """A number to remember, in the dtype of the parameter."""
+    return as_tensor(value, dtype=w.dtype)
+
+
+class ASGD(Optimizer):
+    """Averaged gradient descent; settings as in :func:`tapegrad.optim.functional.asgd`.
+
+    >>> import tapegrad as tg
+    >>> w = tg.tensor([1.0], requires_grad=True)
+    >>> optimizer = tg.optim.ASGD([w], lr=0.1, lambd=0.0)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> optimizer.state_dict()["state"][0]["ax"]
+    tensor([0.8000])
+    """
+
+    rule = staticmethod(asgd)
+
+
+class Steps(NamedTuple):
+    """The last gradient, and every element's own step."""
+
+    prev: Tensor
+    step_size: Tensor
+
+
+def rprop(
+    lr: Any = 1e-2,
+    etas: tuple[Any, Any] = (0.5, 1.2),
+    step_sizes: tuple[Any, Any] = (1e-6, 50.0),
+    *,
+    maximize: bool = False,
+) -> Rule:
+    """Resilient propagation: w ← w - Δ·sign(g), every element with a step Δ of its own.
+
+    Δ begins as ``lr``. It grows by η₊ while the sign of g stays and shrinks by η₋ when it turned,
+    ``etas`` = (η₋, η₊), held within ``step_sizes``. An element whose sign turned rests for a step.
+    As torch.optim.Rprop, except that signs are compared and not multiplied gradients, which can
+    underflow. All real settings may be numbers, Tensors or schedules (of ``lr`` the first counts).
+
+    The step depends on the gradient by signs alone: its derivative by g is 0 where it has one, and
+    0 at g = 0, where it has none. By w, ``lr``, ``etas`` and ``step_sizes`` it is that of the path
+    of signs that was taken.
+
+    Raises ValueError for a negative ``lr``, or etas that are not 0 < η₋ < 1 < η₊.
+
+    >>> import tapegrad as tg
+    >>> rule = tg.optim.functional.rprop(lr=0.1)
+    >>> params, _ = rule.update([tg.tensor(1.0)], [tg.tensor(5.0)], rule.init([tg.tensor(1.0)]))
+    >>> params[0]
+    tensor(0.9000)
+
+    Source: Riedmiller and Braun (1993), A direct adaptive method for faster backpropagation
+    learning: the RPROP algorithm.
+    """
+    at_least_zero("rprop", lr=lr)
+    must_be("rprop", "between 0 and 1", lambda eta: (eta > 0) & (eta < 1), **{"etas[0]": etas[0]})
+    must_be("rprop", "above 1", lambda eta: eta > 1, **{"etas[1]": etas[1]})
+
+    def start(w: Tensor) -> Steps:
+        nought = zeros_like(w)
+        return Steps(nought, nought + at(lr, 0))
+
+    def move(
+        w: Tensor, g: Tensor, memory: Steps, t: int, etas: Any, sizes: Any
+    ) -> tuple[Tensor, Steps]:
+        g = directed(g, w, maximize)
+        agreement = g.sign() * memory.prev.sign()
+        turned = agreement < 0
+        size = memory.step_size
+        size = where(turned, size * etas[0], where(agreement > 0, size * etas[1], size))
+        size = clip(size, *sizes)
+        g = where(turned, 0.0, g)
+        return w - g.sign() * size, Steps(g, size)
+
+    return per_parameter(start, move, etas=etas, sizes=step_sizes)
+
+
+class Rprop(Optimizer):
+    """Resilient propagation; settings as in :func:`tapegrad.optim.functional.rprop`.
+
+    >>> import tapegrad as tg
+    >>> w = tg.tensor([1.0], requires_grad=True)
+    >>> optimizer = tg.optim.Rprop([w], lr=0.1)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w
+    tensor([0.9000], requires_grad=True)
+    """
+
+    rule = staticmethod(rprop)
+
+
 ROWS = (
     Row(
         sgd,
@@ -91,6 +249,26 @@ ROWS = (
             {"momentum": 0.9, "dampening": 0.3, "weight_decay": 0.1},
             {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1},
             {"weight_decay": 0.1, "maximize": True, "lr": 0.005},
+        ),
+        peer="torch",
+    ),
+    Row(
+        asgd,
+        ASGD,
+        rate=0.05,
+        settings=(
+            {"lambd": 0.2, "alpha": 0.6, "t0": 3.0, "weight_decay": 0.1},
+            {"maximize": True, "lr": 0.005, "t0": 10.0, "lambd": 0.5},
+        ),
+        fixed=("t0",),  # only the average depends on it, not the parameters
+        peer="torch",
+    ),
+    Row(
+        rprop,
+        Rprop,
+        settings=(
+            {"lr": 0.05, "etas": (0.4, 1.5), "step_sizes": (0.02, 0.6)},
+            {"maximize": True, "step_sizes": (0.01, 0.2)},
         ),
         peer="torch",
     ),

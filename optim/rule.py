@@ -184,9 +184,21 @@ def below_one(rule: str, **settings: Any) -> None:
         if isinstance(value, (tuple, list)):
             below_one(rule, **{f"{name}[{i}]": part for i, part in enumerate(value)})
         elif not callable(value) or isinstance(value, Tensor):
-            given = as_tensor(value)
             check(
-                (given >= 0) & (given < 1),
+                (value >= 0) & (value < 1),
                 f"{rule}: {name} must be at least 0 and below 1, not {{}}",
                 value,
             )
+
+
+def must_be(rule: str, what: str, holds: Callable[[Any], Any], **settings: Any) -> None:
+    """Check settings by a condition of their own (schedules are not known yet).
+
+    >>> from tapegrad.optim.rule import must_be
+    >>> must_be("adadelta", "at most 1", lambda rho: rho <= 1, rho=1.5)
+    Traceback (most recent call last):
+    tapegrad.errors.CheckError: adadelta: rho must be at most 1, not 1.5
+    """
+    for name, value in settings.items():
+        if not callable(value) or isinstance(value, Tensor):
+            check(holds(value), f"{rule}: {name} must be {what}, not {{}}", value)
