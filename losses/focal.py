@@ -23,7 +23,16 @@ from tapegrad import (
 from tapegrad.ops.picking import pick
 
 from .base import Loss
-from .checks import first_bad, inside, matching, not_empty, rows_add_up, same_shape, tensors
+from .checks import (
+    first_bad,
+    inside,
+    matching,
+    not_empty,
+    rows_add_up,
+    same_shape,
+    setting,
+    tensors,
+)
 from .classification import class_indices
 from .kinds import BINARY, DISTRIBUTION, LABELS, LOGITS, PER_CLASS, POSITIVE, PROBABILITY
 from .reducing import reduce
@@ -72,8 +81,10 @@ def focal_loss(
     """
     input, target = matching("focal_loss", input=input, target=target)
     inside("focal_loss", "target", target, 0.0, 1.0)
+    setting("focal_loss", "gamma", gamma, input.shape)
     loss = focal_terms(input, target, gamma)
     if alpha is not None:
+        setting("focal_loss", "alpha", alpha, input.shape)
         inside("focal_loss", "alpha", as_tensor(alpha), 0.0, 1.0, "None is for no such factor")
         loss = loss * (alpha * target + (1.0 - alpha) * (1.0 - target))
     return reduce(loss, reduction, weight)
@@ -128,6 +139,7 @@ def softmax_focal_loss(
     others = where(index.unsqueeze(dim) == each, -inf, input)
     # How far the logit is above all others together: p_t is its sigmoid.
     margin = pick(input, index, axis=dim) - logsumexp(others, dim=dim)
+    setting("softmax_focal_loss", "gamma", gamma, index.shape)
     loss = exp(-(gamma * softplus(margin))) * softplus(-margin)
     counted = index >= 0
     if alpha is not None:
@@ -137,17 +149,15 @@ def softmax_focal_loss(
 
 def _alpha_of(alpha: Any, index: Tensor, counted: Tensor, classes: int) -> Any:
     """Each element's alpha: one for all, or that of its class."""
-    if type(alpha) in (int, float):
-        return alpha
-    alpha = as_tensor(alpha)
-    if not alpha.ndim:
+    setting("softmax_focal_loss", "alpha", alpha)
+    if not getattr(alpha, "shape", ()):
         return alpha
     if alpha.shape != (classes,):
         raise ValueError(
             f"softmax_focal_loss: alpha must be one number, or one for each of the {classes} "
             f"classes, shape ({classes},), not {alpha.shape}"
         )
-    return alpha[where(counted, index, 0)]
+    return as_tensor(alpha)[where(counted, index, 0)]
 
 
 def poly_loss(
@@ -183,12 +193,15 @@ def poly_loss(
     if target.is_floating_point() and target.ndim == input.ndim:
         same_shape("poly_loss with probabilities", "input", input, "target", target)
         rows_add_up("poly_loss", "target", target, dim)
-        missed = 1.0 - (target * exp(log_p)).sum(dim=dim)
-        return reduce(epsilon * missed - (target * log_p).sum(dim=dim), reduction)
-    index = class_indices("poly_loss", input, target, dim, ignore_index)
-    log_p = pick(log_p, index, axis=dim)  # 0 where it is ignored, and so is the loss
-    loss = -(log_p + epsilon * expm1(log_p))
-    return reduce(loss, reduction, total=count_nonzero(index >= 0))
+        loss, missed = -(target * log_p).sum(dim=dim), -(target * expm1(log_p)).sum(dim=dim)
+        total = None
+    else:
+        index = class_indices("poly_loss", input, target, dim, ignore_index)
+        log_p = pick(log_p, index, axis=dim)  # 0 where it is ignored, and so is the loss
+        loss, missed = -log_p, -expm1(log_p)
+        total = count_nonzero(index >= 0)
+    setting("poly_loss", "epsilon", epsilon, loss.shape)
+    return reduce(loss + epsilon * missed, reduction, total=total)
 
 
 def class_balanced_weights(counts: Tensor, beta: Any = 0.999) -> Tensor:
@@ -208,6 +221,7 @@ def class_balanced_weights(counts: Tensor, beta: Any = 0.999) -> Tensor:
     Source: Cui et al. (2019), Class-balanced loss based on effective number of samples.
     """
     counts = _counts("class_balanced_weights", counts)
+    setting("class_balanced_weights", "beta", beta, ())
     check(
         (beta >= 0.0) & (beta < 1.0),
         "class_balanced_weights: beta must be in [0, 1), not {}; for beta → 1, weights 1/n, use "

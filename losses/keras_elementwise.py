@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from tapegrad import Tensor, amax, arange, randint, relu, where
+from tapegrad import Tensor, amax, arange, check, randint, relu, square, where
 
 from .base import Loss
-from .checks import matching, rows_add_up
+from .checks import first_bad, matching, rows_add_up, same_shape
 from .kinds import BINARY, DISTRIBUTION, LOGITS, POSITIVE, REAL, SIGN, Kind
-from .margins import hinge_loss, squared_hinge_loss
 from .reducing import reduce
 from .regression import log_cosh_loss
 from .relative import mape_loss, msle_loss
@@ -36,6 +35,27 @@ __all__ = [
 ]
 
 
+def reduce_samples(
+    what: str, values: Tensor, reduction: str, weight: Any = None, total: Any = None
+) -> Tensor:
+    """Losses of samples, each with its weight, reduced."""
+    if getattr(weight, "shape", ()):
+        same_shape(what, "loss of the samples", values, "weight", weight)
+    return reduce(values, reduction, weight, total)
+
+
+def _signs(what: str, target: Tensor) -> Tensor:
+    """Labels -1 and 1; of 0 and 1, 0 is -1."""
+    signs = where(target == 0, -1, target)
+
+    def message(target: Any) -> str:
+        bad = first_bad((target == 0) | (abs(target) == 1), target)
+        return f"{what}: the labels of target must be -1 and 1, or 0 and 1, but {bad}"
+
+    check(abs(signs) == 1, message, target)
+    return signs
+
+
 def log_cosh(
     input: Tensor, target: Tensor, reduction: str = "sum_over_batch_size", weight: Any = None
 ) -> Tensor:
@@ -54,7 +74,8 @@ def log_cosh(
     algorithm; as in Keras.
     """
     input, target = matching("log_cosh", input=input, target=target)
-    return reduce(log_cosh_loss(input, target, "none").mean(dim=-1), reduction, weight)
+    loss = log_cosh_loss(input, target, "none").mean(dim=-1)
+    return reduce_samples("log_cosh", loss, reduction, weight)
 
 
 def mean_squared_logarithmic_error(
@@ -73,7 +94,8 @@ def mean_squared_logarithmic_error(
     Source: Kaggle's competitions and scikit-learn's mean_squared_log_error; as in Keras.
     """
     input, target = matching("mean_squared_logarithmic_error", input=input, target=target)
-    return reduce(msle_loss(input, target, reduction="none").mean(dim=-1), reduction, weight)
+    loss = msle_loss(input, target, reduction="none").mean(dim=-1)
+    return reduce_samples("mean_squared_logarithmic_error", loss, reduction, weight)
 
 
 def mean_absolute_percentage_error(
@@ -92,7 +114,8 @@ def mean_absolute_percentage_error(
     Source: Makridakis (1993), Accuracy measures: theoretical and practical concerns; as in Keras.
     """
     input, target = matching("mean_absolute_percentage_error", input=input, target=target)
-    return reduce(mape_loss(input, target, reduction="none").mean(dim=-1), reduction, weight)
+    loss = mape_loss(input, target, reduction="none").mean(dim=-1)
+    return reduce_samples("mean_absolute_percentage_error", loss, reduction, weight)
 
 
 def hinge(
@@ -110,8 +133,8 @@ def hinge(
     Source: Cortes and Vapnik (1995), Support-vector networks; as in Keras.
     """
     input, target = matching("hinge", input=input, target=target)
-    signs = where(target == 0, -1, target)
-    return reduce(hinge_loss(input, signs, "none").mean(dim=-1), reduction, weight)
+    loss = relu(1.0 - _signs("hinge", target) * input).mean(dim=-1)
+    return reduce_samples("hinge", loss, reduction, weight)
 
 
 def squared_hinge(
@@ -130,8 +153,8 @@ def squared_hinge(
     vector machines; as in Keras.
     """
     input, target = matching("squared_hinge", input=input, target=target)
-    signs = where(target == 0, -1, target)
-    return reduce(squared_hinge_loss(input, signs, "none").mean(dim=-1), reduction, weight)
+    loss = square(relu(1.0 - _signs("squared_hinge", target) * input)).mean(dim=-1)
+    return reduce_samples("squared_hinge", loss, reduction, weight)
 
 
 def categorical_hinge(
@@ -157,7 +180,7 @@ def categorical_hinge(
     rows_add_up("categorical_hinge", "target", target, -1)
     right = (target * input).sum(dim=-1)
     wrong = amax((1.0 - target) * input, dim=-1)
-    return reduce(relu(wrong - right + 1.0), reduction, weight)
+    return reduce_samples("categorical_hinge", relu(wrong - right + 1.0), reduction, weight)
 
 
 class LogCosh(Loss):

@@ -10,6 +10,8 @@ outside of it the derivative is 0. With ``from_logits=True`` nothing is cut off.
 
 from __future__ import annotations
 
+from numbers import Integral
+from types import NoneType
 from typing import Any
 
 from tapegrad import (
@@ -47,12 +49,12 @@ from .checks import (
     labels,
     matching,
     not_empty,
-    same_shape,
+    setting,
     tensors,
 )
 from .focal import focal_terms
+from .keras_elementwise import reduce_samples
 from .kinds import BINARY, DISTRIBUTION, LABELS, LOGITS, POSITIVE, PROBABILITY, REAL, Kind
-from .reducing import reduce
 from .table import Row
 
 __all__ = [
@@ -118,7 +120,7 @@ def binary_crossentropy(
         loss = softplus(input) - input * target
     else:
         loss = _binary(_cut(input), target)
-    return _reduced(what, loss.mean(dim=axis), reduction, weight)
+    return reduce_samples(what, loss.mean(dim=axis), reduction, weight)
 
 
 def categorical_crossentropy(
@@ -156,14 +158,14 @@ def categorical_crossentropy(
     """
     what = "categorical_crossentropy"
     input, target = matching(what, input=input, target=target)
-    dim = one_dim(axis, input.ndim, what)
+    dim = _classes(what, input, axis)
     inside(what, "target", target, 0.0, 1.0)
     target = _smoothed(what, target, label_smoothing, input.shape[dim])
     if from_logits:
         log_p = log_softmax(input, dim=dim)
     else:
         log_p = log(_cut(input / _total(what, input, dim)))
-    return _reduced(what, -(target * log_p).sum(dim=dim), reduction, weight)
+    return reduce_samples(what, -(target * log_p).sum(dim=dim), reduction, weight)
 
 
 def sparse_categorical_crossentropy(
@@ -197,7 +199,7 @@ def sparse_categorical_crossentropy(
     what = "sparse_categorical_crossentropy"
     input, target = tensors(what, input=input, target=target)
     not_empty(what, "input", input)
-    dim = one_dim(axis, input.ndim, what)
+    dim = _classes(what, input, axis)
     index = _indices(what, input, target, dim, ignore_class)
     counted = None if ignore_class is None else index >= 0
     if from_logits:
@@ -206,9 +208,9 @@ def sparse_categorical_crossentropy(
         total = _total(what, input, dim, counted).squeeze(dim)
         loss = -log(_cut(pick(input, index, axis=dim) / total))
     if counted is None:
-        return _reduced(what, loss, reduction, weight)
+        return reduce_samples(what, loss, reduction, weight)
     total = clip(count_nonzero(counted), 1)
-    return _reduced(what, where(counted, loss, 0.0), reduction, weight, total)
+    return reduce_samples(what, where(counted, loss, 0.0), reduction, weight, total)
 
 
 def kl_divergence(
@@ -234,7 +236,7 @@ def kl_divergence(
     input, target = matching("kl_divergence", input=input, target=target)
     floating("kl_divergence", "target", target)
     p, t = clip(input, EPSILON, 1.0), clip(target, EPSILON, 1.0)
-    return _reduced("kl_divergence", (t * log(t / p)).sum(dim=-1), reduction, weight)
+    return reduce_samples("kl_divergence", (t * log(t / p)).sum(dim=-1), reduction, weight)
 
 
 def poisson(
@@ -260,7 +262,7 @@ def poisson(
     inside("poisson", "input", input, 0.0, inf, "these are expected counts")
     inside("poisson", "target", target, 0.0, inf, "these are counts")
     loss = (input - target * log(input + EPSILON)).mean(dim=-1)
-    return _reduced("poisson", loss, reduction, weight)
+    return reduce_samples("poisson", loss, reduction, weight)
 
 
 def cosine_similarity(
@@ -287,7 +289,7 @@ def cosine_similarity(
     """
     input, target = matching("cosine_similarity", input=input, target=target)
     loss = -cosine(input, target, dim=axis, eps=EPSILON)
-    return _reduced("cosine_similarity", loss, reduction, weight)
+    return reduce_samples("cosine_similarity", loss, reduction, weight)
 
 
 def binary_focal_crossentropy(
@@ -319,15 +321,17 @@ def binary_focal_crossentropy(
     input, target = matching(what, input=input, target=target)
     inside(what, "target", target, 0.0, 1.0)
     target = _smoothed(what, target, label_smoothing, 2)
+    setting(what, "gamma", gamma, input.shape)
     if from_logits:
         loss = focal_terms(input, target, gamma)
     else:
         missed = target * (1.0 - input) + (1.0 - target) * input
         loss = _power(missed, gamma) * _binary(_cut(input), target)
     if apply_class_balancing:
+        setting(what, "alpha", alpha, input.shape)
         inside(what, "alpha", as_tensor(alpha), 0.0, 1.0)
         loss = loss * (alpha * target + (1.0 - alpha) * (1.0 - target))
-    return _reduced(what, loss.mean(dim=axis), reduction, weight)
+    return reduce_samples(what, loss.mean(dim=axis), reduction, weight)
 
 
 def categorical_focal_crossentropy(
@@ -356,9 +360,11 @@ def categorical_focal_crossentropy(
     """
     what = "categorical_focal_crossentropy"
     input, target = matching(what, input=input, target=target)
-    dim = one_dim(axis, input.ndim, what)
+    dim = _classes(what, input, axis)
     inside(what, "target", target, 0.0, 1.0)
     target = _smoothed(what, target, label_smoothing, input.shape[dim])
+    setting(what, "alpha", alpha, input.shape)
+    setting(what, "gamma", gamma, input.shape)
     if from_logits:
         log_p = log_softmax(input, dim=dim)
         missed = -expm1(log_p)
@@ -366,7 +372,7 @@ def categorical_focal_crossentropy(
         p = _cut(input / _total(what, input, dim))
         log_p, missed = log(p), 1.0 - p
     loss = -(alpha * _power(missed, gamma) * target * log_p).sum(dim=dim)
-    return _reduced(what, loss, reduction, weight)
+    return reduce_samples(what, loss, reduction, weight)
 
 
 def categorical_generalized_cross_entropy(
@@ -400,10 +406,11 @@ def categorical_generalized_cross_entropy(
     input, target = tensors(what, input=input, target=target)
     not_empty(what, "input", input)
     inside(what, "input", input, 0.0, 1.0, "these are no probabilities")
-    check((q > 0.0) & (q < 1.0), f"{what}: q must be between 0 and 1, not {{}}", q)
-    dim = input.ndim - 1
+    dim = _classes(what, input, -1)
     p = pick(input, _indices(what, input, target, dim, None), axis=dim)
-    return _reduced(what, (1.0 - _power(p, q)) / q, reduction, weight)
+    setting(what, "q", q, p.shape)
+    check((q > 0.0) & (q < 1.0), f"{what}: q must be between 0 and 1, not {{}}", q)
+    return reduce_samples(what, (1.0 - _power(p, q)) / q, reduction, weight)
 
 
 def circle(
@@ -425,7 +432,8 @@ def circle(
     ``remove_diagonal``: whether a sample is no positive of itself. ``ref_embeddings``,
     ``ref_labels``: others to compare with, (M, D) and (M,), instead of the batch itself. A sample
     without a positive or without a negative costs nothing and does not count in the mean, which is
-    0 if none counts. ``weight`` as in :func:`binary_crossentropy`. As in Keras, the factors m + d
+    0 if none counts. (In Keras's mean a loss so small that it is rounded to 0 does not count
+    either.) ``weight`` as in :func:`binary_crossentropy`. As in Keras, the factors m + d
     and 1 + m - d have their part in the derivative, which the paper holds constant.
 
     Raises ValueError for shapes that do not fit or an empty batch; TypeError for labels that are
@@ -442,13 +450,20 @@ def circle(
     input, target = tensors("circle", input=input, target=target)
     not_empty("circle", "input", input)
     target = _labels_of("circle", "input", input, "target", target)
+    setting("circle", "gamma", gamma, ())
+    setting("circle", "margin", margin, ())
     others, other_labels = input, target
-    if ref_embeddings is not None:
+    if ref_embeddings is not None or ref_labels is not None:
         others, other_labels = tensors(
             "circle", ref_embeddings=ref_embeddings, ref_labels=ref_labels
         )
         not_empty("circle", "ref_embeddings", others)
         other_labels = _labels_of("circle", "ref_embeddings", others, "ref_labels", other_labels)
+        if others.shape[1] != input.shape[1]:
+            raise ValueError(
+                f"circle: embeddings of shape {input.shape} cannot be compared with ref_embeddings "
+                f"of shape {others.shape}: their lengths must be the same"
+            )
     distance = maximum(1.0 - input @ others.T, 0.0)
     same = target.unsqueeze(1) == other_labels
     negative = logical_not(same)
@@ -460,13 +475,21 @@ def circle(
         + logsumexp(where(negative, pushes, -inf), dim=1)
     )
     counted = positive.any(dim=1) & negative.any(dim=1)
-    return _reduced("circle", loss, reduction, weight, clip(count_nonzero(counted), 1))
+    return reduce_samples("circle", loss, reduction, weight, clip(count_nonzero(counted), 1))
+
+
+def _classes(what: str, input: Tensor, axis: int) -> int:
+    """The dimension of the classes."""
+    if not input.ndim:
+        raise ValueError(f"{what}: input must hold a number for each class, shape (..., C), not ()")
+    return one_dim(axis, input.ndim, what)
 
 
 def _smoothed(what: str, target: Tensor, label_smoothing: Any, classes: int) -> Tensor:
     """Targets with a share of the uniform distribution."""
     if is_number_zero(label_smoothing):
         return target
+    setting(what, "label_smoothing", label_smoothing, target.shape)
     inside(what, "label_smoothing", as_tensor(label_smoothing), 0.0, 1.0)
     return target * (1.0 - label_smoothing) + label_smoothing / classes
 
@@ -516,6 +539,8 @@ def _indices(
             f"{what}: an input of shape {input.shape} with its classes along dimension {dim} takes "
             f"class indices of shape {shape}, not {target.shape}"
         )
+    if not isinstance(ignore_class, (Integral, NoneType)):
+        raise TypeError(f"{what}: ignore_class must be an integer or None, not {ignore_class!r}")
     labels(what, "target", target, input.shape[dim], ignore_class)
     return target if ignore_class is None else where(target == ignore_class, -1, target)
 
@@ -534,17 +559,6 @@ def _labels_of(what: str, name: str, input: Tensor, labels_name: str, labels: Te
             f"{what}: {labels_name} must be integers, not {labels.dtype}: .long() makes them so"
         )
     return labels.reshape(count)
-
-
-def _reduced(
-    what: str, values: Tensor, reduction: str, weight: Any, total: Tensor | None = None
-) -> Tensor:
-    """Losses of samples, weighted and reduced."""
-    if weight is not None and type(weight) not in (int, float):
-        weight = as_tensor(weight)
-        if weight.ndim:
-            same_shape(what, "loss of the samples", values, "weight", weight)
-    return reduce(values, reduction, weight, total)
 
 
 class BinaryCrossentropy(Loss):

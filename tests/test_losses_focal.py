@@ -147,7 +147,7 @@ def test_classes_written_out():
         rtol=1e-12,
     )
     close(losses.softmax_focal_loss(Z, INDEX, 0.3), 0.3 * expected.mean(), rtol=1e-12)
-    close(losses.softmax_focal_loss(Z, INDEX, [0.3] * 4), 0.3 * expected.mean(), rtol=1e-7)
+    close(losses.softmax_focal_loss(Z, INDEX, tg.full((4,), 0.3)), 0.3 * expected.mean(), rtol=1e-7)
 
 
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
@@ -330,3 +330,43 @@ def test_weights_go_into_the_losses():
 def test_refusals(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_settings_that_do_not_fit_are_refused_by_name():
+    """One of (N, 1) would make N × N losses of N."""
+    z, t, logits, index = double([0.5, -1.0]), double([1.0, 0.0]), Z[:2], INDEX[:2]
+    tried = (
+        (losses.focal_loss, (z, t), ("alpha", "gamma")),
+        (losses.softmax_focal_loss, (logits, index), ("gamma",)),
+        (losses.poly_loss, (logits, index), ("epsilon",)),
+        (losses.poly_loss, (logits, tg.softmax(logits, dim=1)), ("epsilon",)),
+    )
+    for loss, operands, names in tried:
+        for name in names:
+            with pytest.raises(ValueError, match=f"{loss.__name__}: {name} must be one number or"):
+                loss(*operands, **{name: 0.5 * tg.ones(2, 1)})
+            for wrong in ([0.5, 0.5], "1"):
+                with pytest.raises(TypeError, match=f"{loss.__name__}: {name} must be a number"):
+                    loss(*operands, **{name: wrong})
+    with pytest.raises(TypeError, match="softmax_focal_loss: alpha must be a number or a tensor"):
+        losses.softmax_focal_loss(logits, index, alpha=[0.5] * 4)
+    with pytest.raises(ValueError, match="class_balanced_weights: beta must be one number"):
+        losses.class_balanced_weights(tg.tensor([3, 10]), beta=tg.tensor([0.9, 0.5]))
+
+
+def test_a_setting_for_each_element():
+    z, t = double([0.5, -1.0]), double([1.0, 0.0])
+    each = losses.focal_loss(z, t, double([0.2, 0.7]), double([0.5, 3.0]), reduction="none")
+    for i, (alpha, gamma) in enumerate(((0.2, 0.5), (0.7, 3.0))):
+        assert each[i].item() == losses.focal_loss(z[i], t[i], alpha, gamma).item()
+    assert tg.check_grads(
+        lambda alpha, gamma: losses.focal_loss(z, t, alpha, gamma),
+        (double([0.2, 0.7]), double([0.5, 3.0])),
+        order=2,
+    )
+    logits, index = Z[:2], INDEX[:2]
+    assert tg.check_grads(
+        lambda gamma: losses.softmax_focal_loss(logits, index, 0.5, gamma),
+        (double([0.5, 3.0]),),
+        order=2,
+    )

@@ -308,6 +308,23 @@ def test_a_column_of_weights_is_refused():
         losses.kl_divergence(double(P), double(P), weight=double([[1.0], [2.0]]))
 
 
+WEIGHED = (losses.kl_divergence, losses.log_cosh, losses.hinge, losses.categorical_hinge)
+
+
+@pytest.mark.parametrize("loss", WEIGHED)
+def test_weights_are_one_for_each_sample(loss):
+    """Two for maps of (2, 2) samples would be one for each column."""
+    x = double([[[0.2, 0.8], [0.5, 0.5]], [[0.1, 0.9], [1.0, 0.0]]])
+    hot = double([[[0.0, 1.0], [1.0, 0.0]], [[0.0, 1.0], [1.0, 0.0]]])
+    w = double([[1.0, 2.0], [3.0, 4.0]])
+    found = loss(x, hot, weight=w, reduction="none").numpy()
+    np.testing.assert_allclose(found, w.numpy() * loss(x, hot, reduction="none").numpy())
+    with pytest.raises(ValueError, match=rf"{loss.__name__}: .*\(2, 2\) but weight has .*\(2,\)"):
+        loss(x, hot, weight=double([1.0, 2.0]))
+    with pytest.raises(TypeError, match="weight must be a number or a tensor, not list"):
+        loss(x, hot, weight=[1.0, 2.0])
+
+
 # -- what is refused --------------------------------------------------------------------------
 @pytest.mark.parametrize(
     "loss", [losses.sparse_categorical_crossentropy, losses.categorical_generalized_cross_entropy]
@@ -422,6 +439,38 @@ def test_categorical_hinge_by_hand():
             "categorical_crossentropy",
         ),
         (
+            lambda: losses.categorical_crossentropy(double(0.5), double(1.0)),
+            ValueError,
+            r"a number for each class, shape \(..., C\), not \(\)",
+        ),
+        (
+            lambda: losses.sparse_categorical_crossentropy(
+                double(P), tg.tensor([0, 1]), ignore_class=1.5
+            ),
+            TypeError,
+            "ignore_class must be an integer or None, not 1.5",
+        ),
+        (
+            lambda: losses.circle(double(P), tg.tensor([0, 1]), ref_labels=tg.tensor([0, 1])),
+            TypeError,
+            "ref_embeddings must be a tensor",
+        ),
+        (
+            lambda: losses.circle(
+                double(P),
+                tg.tensor([0, 1]),
+                ref_embeddings=double([[1.0, 0.0]]),
+                ref_labels=tg.tensor([0]),
+            ),
+            ValueError,
+            r"\(2, 3\) cannot be compared with ref_embeddings of shape \(1, 2\)",
+        ),
+        (
+            lambda: losses.hinge(double(P), 2.0 * double(P)),
+            ValueError,
+            r"hinge: the labels of target must be -1 and 1, or 0 and 1, but entry \[0, 0\] is 0.2",
+        ),
+        (
             lambda: losses.categorical_hinge(double(P), 2.0 * double(P)),
             ValueError,
             "categorical_hinge: .*target",
@@ -431,6 +480,28 @@ def test_categorical_hinge_by_hand():
 def test_refusals(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+SETTINGS = [
+    (losses.binary_crossentropy, (double([0.2, 0.7]), double([0.0, 1.0])), "label_smoothing"),
+    (losses.binary_focal_crossentropy, (double([0.2, 0.7]), double([0.0, 1.0])), "gamma"),
+    (losses.categorical_crossentropy, (double(P[0]), double([0.0, 1.0, 0.0])), "label_smoothing"),
+    (losses.categorical_focal_crossentropy, (double(P[0]), double([0.0, 1.0, 0.0])), "alpha"),
+    (losses.categorical_focal_crossentropy, (double(P[0]), double([0.0, 1.0, 0.0])), "gamma"),
+    (losses.categorical_generalized_cross_entropy, (double(P), tg.tensor([0, 1])), "q"),
+    (losses.circle, (double(P), tg.tensor([0, 1])), "gamma"),
+    (losses.circle, (double(P), tg.tensor([0, 1])), "margin"),
+]
+
+
+@pytest.mark.parametrize("loss, operands, name", SETTINGS)
+def test_settings_that_do_not_fit_are_refused_by_name(loss, operands, name):
+    """One of (N, 1) would make N × N losses of N."""
+    with pytest.raises(ValueError, match=rf"{loss.__name__}: {name} must be one number"):
+        loss(*operands, **{name: 0.5 * tg.ones(2, 1)})
+    for wrong in ([0.5, 0.5], None, "1"):
+        with pytest.raises(TypeError, match=rf"{loss.__name__}: {name} must be a number"):
+            loss(*operands, **{name: wrong})
 
 
 @pytest.mark.parametrize("form", CLASSES)
