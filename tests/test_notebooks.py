@@ -6,7 +6,10 @@ Here cells run as plain Python, quickly; ``tools/run_notebooks.py`` runs them in
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from tapegrad import losses
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 ALL = sorted(FOLDER.glob("*.ipynb"))
@@ -52,3 +55,29 @@ def test_the_tape(capsys):
     printed = capsys.readouterr().out
     assert "loss = 0.474077" in printed and "retain_graph=True" in printed
     assert printed.count(" ok\n") == 8
+
+
+def test_losses(capsys):
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    pyplot.switch_backend("Agg")
+    found = {}
+    for source in code_of("02_losses.ipynb"):
+        exec(source, found)
+    pyplot.close("all")
+    assert found["delta"].grad.item() == 1.0
+    truth = np.array([2.0, 0.5])
+    squares, robust = (
+        np.abs(found["fitted"](loss()).numpy() - truth).max()
+        for loss in (losses.MSELoss, losses.HuberLoss)
+    )
+    assert robust < 0.4 < 1.0 < squares
+    printed = capsys.readouterr().out
+    for number in ("0.105361", "2.302585", "0.693147", "0.301030", "0.223144"):
+        assert number in printed
+    for refusal in (
+        "silent broadcast",
+        "label is outside",
+        "must be in [0, 1]",
+        "no loss is called",
+    ):
+        assert refusal in printed
