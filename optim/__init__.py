@@ -14,6 +14,7 @@ from __future__ import annotations
 from . import functional, schedules
 from .adams import *
 from .adaptive import *
+from .adaptive_published import *
 from .descent import *
 from .families import FAMILIES as _FAMILIES
 from .families import OPTIMIZERS
@@ -22,6 +23,7 @@ from .optimizer import Optimizer
 from .schedule_free import *
 from .signs import *
 from .table import Row
+from .unrolling import unroll
 
 #: The classes; the rules under them are in ``functional``.
 __all__ = [
@@ -31,4 +33,5 @@ __all__ = [
     *(name for family in _FAMILIES for name in family.__all__ if name[0].isupper()),
     "functional",
     "schedules",
+    "unroll",
 ]

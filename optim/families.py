@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from . import adams, adaptive, descent, layerwise, schedule_free, signs
+from . import adams, adaptive, adaptive_published, descent, layerwise, schedule_free, signs
 from .table import Row
 
 #: In the order of the reference page.
-FAMILIES = (descent, adaptive, adams, signs, layerwise, schedule_free)
+FAMILIES = (descent, adaptive, adams, adaptive_published, signs, layerwise, schedule_free)
 
 #: Every optimizer, one row each.
 OPTIMIZERS: tuple[Row, ...] = tuple(row for family in FAMILIES for row in family.ROWS)

@@ -17,6 +17,7 @@ from __future__ import annotations
 from . import clipping
 from .adams import *
 from .adaptive import *
+from .adaptive_published import *
 from .clipping import *
 from .descent import *
 from .families import FAMILIES as _FAMILIES

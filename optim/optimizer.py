@@ -161,13 +161,17 @@ class Optimizer:
         with enable_grad() if self.differentiable else no_grad():
             moves = self._moves()
         for p, moved, state in moves:  # everything is computed: from here on nothing fails
-            if self.differentiable:
-                move_to(p, moved)
-            else:
-                with no_grad():
-                    p.copy_(moved)
+            self._put(p, moved)
             self.state[p] = state
         return loss
+
+    def _put(self, p: Tensor, moved: Tensor) -> None:
+        """Let a parameter take a value, and with ``differentiable`` its place on the tape."""
+        if self.differentiable:
+            move_to(p, moved)
+        else:
+            with no_grad():
+                p.copy_(moved)
 
     def _moves(self) -> list[tuple[Tensor, Tensor, State]]:
         """Where every parameter with a gradient goes, and what is remembered of it."""
