@@ -407,7 +407,7 @@ ROWS = (
         adafactor,
         Adafactor,
         settings=(
-            {"beta2_decay": -0.6, "eps": (1e-4, 2.0), "d": 2.0, "weight_decay": 0.1},
+            {"beta2_decay": -0.6, "eps": (0.5, 2.0), "d": 2.0, "weight_decay": 0.1},
             {"maximize": True, "weight_decay": 0.1, "lr": 0.4},
         ),
         checked={"d": 1.5},
