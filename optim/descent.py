@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from tapegrad import Tensor, as_tensor, clip, maximum, where, zeros_like
 
 from .optimizer import Optimizer
+from .reversible import ExactMomentum
 from .rule import Rule, at, at_least_zero, directed, is_off, must_be, per_parameter
 from .table import Row
 
@@ -63,7 +64,10 @@ def sgd(
         v = g if t == 1 else memory.momentum_buffer * mu + g * (1.0 - tau)
         return w - lr * (g + v * mu if nesterov else v), Momentum(v)
 
-    return per_parameter(start, move, lr=lr, mu=momentum, tau=dampening, decay=weight_decay)
+    rule = per_parameter(start, move, lr=lr, mu=momentum, tau=dampening, decay=weight_decay)
+    if not remembers or nesterov:
+        return rule
+    return rule._replace(exact=ExactMomentum(lr, momentum, dampening, weight_decay, maximize))
 
 
 class SGD(Optimizer):

@@ -26,6 +26,8 @@ class Rule(NamedTuple):
     ``evaluates``: the rule looks at the loss elsewhere too, and update takes the keyword
     ``value_and_grad``, a function of parameters that gives (loss, gradients). ``together``: what
     happens to one parameter depends on the others, so that they must be given all at once.
+    ``exact``: how to make the steps in whole numbers, which can be undone; SGD with momentum has it
+    (:func:`tapegrad.optim.unroll` with ``method="reversible"``).
 
     >>> import tapegrad as tg
     >>> rule = tg.optim.functional.sgd(lr=0.5)
@@ -39,6 +41,7 @@ class Rule(NamedTuple):
     update: Callable[..., tuple[Any, Any]]
     evaluates: bool = False
     together: bool = False
+    exact: Any = None
 
 
 class State(NamedTuple):

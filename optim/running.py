@@ -1,0 +1,121 @@
+"""One run of training, as the ways to differentiate it look at it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tapegrad import Tensor, clone, grad
+from tapegrad.trees import flatten, tree_map, unflatten
+
+from .rule import Params, Rule
+
+
+@dataclass(frozen=True)
+class Run:
+    """A rule that moves parameters down a loss, batch by batch, to where an outer loss looks.
+
+    >>> import tapegrad as tg
+    >>> from tapegrad.optim.running import Run
+    >>> lr = tg.tensor(0.1, requires_grad=True)
+    >>> loss = lambda params, batch: (params[0] - batch) ** 2
+    >>> run = Run(tg.optim.functional.sgd(lr), loss, [tg.tensor(1.0)], [3.0], None, [lr], ["lr"])
+    >>> params, state = run.start()
+    >>> run.steps(params, state, [3.0])[0][0].detach()
+    tensor(1.4000)
+    """
+
+    rule: Rule
+    loss: Callable[[Params, Any], Tensor]
+    params: Params
+    batches: Iterable[Any]
+    outer: Callable[[Params], Tensor] | None
+    #: By what to differentiate, and what those are called in messages.
+    wrt: Sequence[Tensor]
+    names: Sequence[str]
+
+    def start(self) -> tuple[Params, Any]:
+        """The parameters, on the tape where what is asked for may reach them, and the state."""
+        params = tree_map(lambda p: clone(p) if p.requires_grad else begin(p), self.params)
+        return params, self.rule.init(params)
+
+    def gradients(
+        self, params: Params, batch: Any, create_graph: bool = True
+    ) -> tuple[Tensor, Params]:
+        """The loss of a batch, and its gradients."""
+        leaves, recipe = flatten(params)
+        value = self.loss(params, batch)
+        return value, unflatten(recipe, grad(value, leaves, create_graph=create_graph))
+
+    def step(
+        self, params: Params, state: Any, batch: Any, create_graph: bool = True
+    ) -> tuple[Params, Any]:
+        """One step of the rule."""
+        _, grads = self.gradients(params, batch, create_graph)
+        if not self.rule.evaluates:
+            return self.rule.update(params, grads, state)
+
+        def value_and_grad(params: Params) -> tuple[Tensor, Params]:
+            return self.gradients(params, batch, create_graph)
+
+        return self.rule.update(params, grads, state, value_and_grad=value_and_grad)
+
+    def steps(self, params: Params, state: Any, batches: Iterable[Any]) -> tuple[Params, Any]:
+        """A stretch of steps, all of them on the tape."""
+        for batch in batches:
+            params, state = self.step(params, state, batch)
+        return params, state
+
+    def result(self, params: Params) -> Tensor:
+        """The outer loss."""
+        value = self.outer(params)  # type: ignore[misc]
+        if not isinstance(value, Tensor) or value.shape != ():
+            got = f"shape {value.shape}" if isinstance(value, Tensor) else type(value).__name__
+            raise ValueError(f"unroll: outer must return a 0-d tensor, not {got}")
+        return value
+
+    def found(self, grads: Sequence[Tensor | None]) -> list[Tensor]:
+        """The gradients, none of them missing."""
+        for name, x, g in zip(self.names, self.wrt, grads, strict=True):
+            if g is None:
+                raise ValueError(
+                    f"unroll: {name} (shape {x.shape}) has no effect on the outer loss. Do the "
+                    "rule, the losses or the parameters use this very Tensor? A number taken from "
+                    "it, or a Tensor computed from it before it required a gradient, is cut off."
+                )
+        return list(grads)  # type: ignore[arg-type]
+
+
+def begin(x: Any) -> Any:
+    """A leaf where the tape of an earlier stretch ends, whose derivative is carried on by hand.
+
+    >>> import tapegrad as tg
+    >>> from tapegrad.optim.running import begin
+    >>> begin(tg.tensor(1.0, requires_grad=True) * 2.0), begin(7)
+    (tensor(2., requires_grad=True), 7)
+    """
+    if not is_real(x):
+        return x
+    return x.detach().requires_grad_()
+
+
+def is_real(x: Any) -> bool:
+    """Whether this is a Tensor of floats, which derivatives pass through.
+
+    >>> import tapegrad as tg
+    >>> from tapegrad.optim.running import is_real
+    >>> is_real(tg.tensor(1.0)), is_real(tg.tensor(1)), is_real(1.0)
+    (True, False, False)
+    """
+    return isinstance(x, Tensor) and x.is_floating_point()
+
+
+def added(a: Sequence[Any], b: Sequence[Any]) -> list[Any]:
+    """Sums of corresponding gradients, where None is no contribution.
+
+    >>> from tapegrad.optim.running import added
+    >>> added([1.0, None, None], [2.0, 3.0, None])
+    [3.0, 3.0, None]
+    """
+    return [y if x is None else x if y is None else x + y for x, y in zip(a, b, strict=True)]
