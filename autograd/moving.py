@@ -12,6 +12,7 @@ from __future__ import annotations
 import weakref
 from typing import Any
 
+from .aliases import leave_family
 from .functions.converting import clone
 from .records import NOTE, new_leaf_record, note_of
 from .tensors import Tensor, make
@@ -48,6 +49,7 @@ def leave(tensor: Any) -> None:
 
 
 def _stand(tensor: Any, moved: Any) -> None:
+    leave_family(tensor)  # views of it keep the memory of where it stood
     tensor._value, tensor._record = moved._value, moved._record
     note = note_of(tensor._record)
     note.handle = weakref.ref(tensor)

@@ -143,3 +143,16 @@ def test_a_model_trains_through_its_own_parameters():
     h = 1e-5
     expected = (final(0.1 + h)[0] - final(0.1 - h)[0]) / (2 * h)
     assert final(0.1)[1] == pytest.approx(expected, rel=1e-6)
+
+
+def test_views_of_a_parameter_stay_where_it_stood():
+    lr, w = problem()
+    optimizer = optim.SGD([w], lr=lr, differentiable=True)
+    with tg.no_grad():
+        before = w[:1]
+    train(optimizer, w, 1)
+    with tg.no_grad():
+        before.add_(100.0)
+    np.testing.assert_allclose(w.detach().numpy(), [1.4, -1.0])
+    loss_of(w).backward()
+    assert lr.grad.item() == pytest.approx(-2 * 2 * 0.8 * 29)
