@@ -122,6 +122,17 @@ def test_logits_give_what_their_probabilities_give():
         np.testing.assert_allclose(g.numpy(), expected.numpy(), rtol=1e-10, atol=1e-15)
 
 
+@pytest.mark.parametrize("step", [1.0, 1e-2, 1e-3])
+def test_logits_near_each_other_keep_their_digits_in_single_precision(step):
+    a, b = A.float(), (A + step * B).float()
+    exact = losses.js_div(a.double(), b.double(), from_logits=True).item()
+    assert losses.js_div(a, b, from_logits=True).item() == pytest.approx(exact, rel=1e-5)
+    if step == 1e-3:  # where it is a quarter of the squared distance of Fisher's metric
+        p, d = tg.softmax(a.double(), dim=1), b.double() - a.double()
+        variance = (p * d * d).sum(dim=1) - (p * d).sum(dim=1) ** 2
+        assert exact == pytest.approx(variance.mean().item() / 8.0, rel=1e-2)
+
+
 def test_it_is_symmetric_and_between_0_and_ln_2():
     there, back = (losses.js_div(*pair, reduction="none").numpy() for pair in ((P, Q), (Q, P)))
     np.testing.assert_array_equal(there, back)
