@@ -5,19 +5,30 @@ import numpy as np
 import pytest
 
 import tapegrad as tg
+from tapegrad import losses
 from tapegrad.forward import push_forward
 
 F = tg.nn.functional
 INF, NAN = np.inf, np.nan
 
 
-def cosh_error(e):
-    """log cosh e, without overflow and smooth at 0."""
-    return e + tg.softplus(-2.0 * e) - np.log(2.0)
+def of_error(loss, **settings):
+    """A loss as a function of the error."""
+    return lambda e: loss(e, tg.zeros_like(e), reduction="sum", **settings)
 
 
 def bce(z, y):
     return F.binary_cross_entropy_with_logits(z, tg.zeros_like(z) + y, reduction="sum")
+
+
+def focal(gamma, y):
+    return lambda z: losses.focal_loss(z, tg.full_like(z, y), None, gamma, reduction="sum")
+
+
+def spelled_in_two_frames(x, **settings):
+    """CTC of "aa", which takes three frames."""
+    log_probs, two = tg.log_softmax(x.reshape(2, 1, 2), dim=2), tg.tensor([2])
+    return losses.ctc_loss(log_probs, tg.tensor([[1, 1]]), two, two, **settings)
 
 
 def clipped_norm(g, max_norm=1.0):
@@ -101,11 +112,58 @@ ROWS = {
     "prod with two": (tg.prod, [0.0, 0.0, 3.0], 0.0, [0.0, 0.0, 0.0]),
     "xlogy(0, 0)": (lambda x: tg.xlogy(x[0], x[1]), [0.0, 0.0], 0.0, [0.0, 0.0]),
     "x log x as typed": (lambda x: x * tg.log(x), [0.0], NAN, [NAN]),
-    "focal of a sure logit": (
-        lambda x: (tg.exp(2.0 * tg.logsigmoid(-x)) * -tg.logsigmoid(x)).sum(),
-        [1e4, -1e4],
-        1e4,
-        [0.0, -1.0],
+    **{
+        f"focal loss far out, gamma {gamma}, target {y}": (
+            focal(gamma, y),
+            [1e4, -1e4],
+            1e4,
+            slopes,
+        )
+        for gamma in (0.0, 0.5, 2.0)
+        for y, slopes in ((0.0, [1.0, 0.0]), (1.0, [0.0, -1.0]))
+    },
+    **{
+        f"softmax focal loss far out, gamma {gamma}": (
+            lambda x, gamma=gamma: losses.softmax_focal_loss(
+                x.reshape(2, 2), tg.tensor([0, 1]), gamma=gamma, reduction="sum"
+            ),
+            [1e4, -1e4, 1e4, -1e4],
+            2e4,
+            [0.0, 0.0, 1.0, -1.0],
+        )
+        for gamma in (0.0, 0.5, 2.0)
+    },
+    "softmax of nothing but -inf": (lambda x: tg.softmax(x, dim=0), [-INF, -INF], 0.0, [0.0, 0.0]),
+    "unit vector of the zero vector": (
+        lambda x: F.cosine_similarity(x, tg.tensor([1.0, 0.0], dtype=x.dtype), dim=0),
+        [0.0, 0.0],
+        0.0,
+        [1e8, 0.0],
+    ),
+    "pairwise distance of points that coincide": (
+        lambda x: F.pairwise_distance(x, tg.zeros_like(x), eps=0.0),
+        [0.0, 0.0],
+        0.0,
+        [0.0, 0.0],
+    ),
+    "KL divergence by a target of 0": (
+        lambda t: losses.kl_div(tg.zeros_like(t) - 1.0, t, reduction="sum"),
+        [0.0, 1.0],
+        1.0,
+        [1.0, 2.0],
+    ),
+    "CTC without a path": (spelled_in_two_frames, [0.5, 0.0, 0.0, 1.0], INF, [0.0] * 4),
+    "CTC without a path, zero_infinity": (
+        lambda x: spelled_in_two_frames(x, zero_infinity=True),
+        [0.5, 0.0, 0.0, 1.0],
+        0.0,
+        [0.0] * 4,
+    ),
+    "Dice of empty masks": (
+        lambda p: losses.dice_loss(p, tg.zeros_like(p)),
+        [0.0, 0.0],
+        0.0,
+        [0.0, 0.0],
     ),
     "clipping a zero gradient": (clipped_norm, [0.0, 0.0], 0.0, [1.0, 1.0]),
     "det of a singular matrix": (
@@ -145,9 +203,39 @@ def test_row(row, dtype):
             np.testing.assert_allclose(t.item(), slope, **close, err_msg="forward")
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda x: losses.cross_entropy(x, tg.tensor([-100, -100])),
+        lambda x: losses.sequence_cross_entropy(x[None], tg.tensor([[-100, -100]])),
+        lambda x: losses.reduce(x, mask=tg.zeros(2, 2, dtype="bool")),
+    ],
+)
+def test_where_nothing_counts_the_mean_is_nan_and_the_gradient_0(loss):
+    """A slope of 0 backwards, where what does not count is left out; forwards it is 0/0 too."""
+    x = tg.tensor([[1.0, 2.0], [0.0, 1.0]], requires_grad=True)
+    y = loss(x)
+    (g,) = tg.grad(y, x, retain_graph=True)
+    assert np.isnan(y.item()) and g.tolist() == [[0.0, 0.0], [0.0, 0.0]]
+    (t,) = push_forward([y], [x], [tg.ones_like(x)], False)
+    assert np.isnan(t.item())
+
+
 SECOND = {
-    "huber at 0": (lambda x: F.huber_loss(x, tg.zeros_like(x)), 0.0, 1.0),
-    "log-cosh at 0": (cosh_error, 0.0, 1.0),
+    "huber at 0": (of_error(losses.huber_loss), 0.0, 1.0),
+    "smooth L1 at 0": (of_error(losses.smooth_l1_loss), 0.0, 1.0),
+    "log-cosh at 0": (of_error(losses.log_cosh_loss), 0.0, 1.0),
+    "Charbonnier at 0": (of_error(losses.charbonnier_loss, eps=1.0), 0.0, 1.0),
+    **{
+        f"general robust at 0, alpha {alpha}": (
+            of_error(losses.general_robust_loss, alpha=alpha),
+            0.0,
+            1.0,
+        )
+        for alpha in (2.0, 1.0, 0.0, -2.0, -INF)
+    },
+    "focal loss at 0, gamma 0": (focal(0.0, 1.0), 0.0, 0.25),
     "BCE on logits at 0": (lambda x: bce(x, 1.0), 0.0, 0.25),
     "softplus at 0": (tg.softplus, 0.0, 0.25),
     "x**2 at 0": (lambda x: x**2, 0.0, 2.0),
