@@ -72,6 +72,9 @@ def register(
     ``function_or_class``: called as ``(input, target)`` or with whatever operands it takes; a
     class, such as one of :class:`Loss`, is first called with the settings. It is returned.
     ``override``: whether the name may be one that is there already; then the new loss is found.
+    A definition that is made again, as by running the cell of a notebook twice, needs no override:
+    a function or class of the same module and name takes the place of the former one (unless it
+    is defined inside a function, where there may be several of one name).
 
     Raises ValueError for a name that exists, compared without case and punctuation, TypeError for
     what cannot be called.
@@ -100,13 +103,20 @@ def _named(name: str, override: bool, thing: Callable[..., Any]) -> Callable[...
     if not key:
         raise ValueError(f"register: a name has letters or digits, {name!r} has none")
     known = _REGISTERED.get(key) or _known().get(key)
-    if known is not None and not override:
+    if known is not None and not override and not _is_again(thing, known[1]):
         raise ValueError(
             f"register: there is a loss {known[0]!r} ({_name_of(known[1])}) already; choose "
             f"another name than {name!r}, or say override=True"
         )
     _REGISTERED[key] = name, thing
     return thing
+
+
+def _is_again(thing: Any, former: Any) -> bool:
+    """Whether two things are one, or come from the same definition, not inside a function."""
+    name = getattr(thing, "__qualname__", "<no name>")
+    same_name = name == getattr(former, "__qualname__", None) and "<" not in name
+    return thing is former or (same_name and thing.__module__ == former.__module__)
 
 
 def _with_settings(name: str, thing: Any, settings: dict[str, Any]) -> Callable[..., Any]:

@@ -72,8 +72,8 @@ _RARE = (
 
 #: What is said of circumstances that a task has no line for.
 _IDLE = {
-    "outliers": " Outliers change nothing here.",
-    "imbalance": " Imbalance changes nothing here.",
+    "outliers": " Outliers do not change this choice.",
+    "imbalance": " Imbalance does not change this choice.",
 }
 
 #: For each task its lines; of those that apply the one with the most conditions is taken.
@@ -82,7 +82,8 @@ _CHOICES: dict[str, tuple[_Choice, ...]] = {
         _Choice(
             "MSELoss",
             "For errors near a normal distribution the mean of squares is maximum likelihood; the "
-            "prediction goes to the mean. Large errors weigh most.",
+            "prediction goes to the mean. Large errors weigh most; where a few are far off say "
+            "outliers=True.",
         ),
         _Choice(
             "HuberLoss",
@@ -246,8 +247,9 @@ _CHOICES: dict[str, tuple[_Choice, ...]] = {
         ),
         _Choice(
             "FocalTverskyLoss",
-            "Small regions: missed pixels (beta) cost more than false ones (alpha), and badly "
-            "overlapping masks count more than good ones. FocalLoss does it pixel by pixel.",
+            "Small regions: missed pixels (beta) cost more than false ones (alpha), and the power "
+            "keeps the loss steep where masks overlap well already. FocalLoss goes pixel by pixel "
+            "and takes logits.",
             "sigmoid",
             _when("imbalance"),
         ),
@@ -292,7 +294,8 @@ _CHOICES: dict[str, tuple[_Choice, ...]] = {
         _Choice(
             "ArcFaceLoss",
             "Many identities: a margin between the angles to their centres makes embeddings that "
-            "tell apart faces never seen. The operands are (embeddings, centres, labels).",
+            "tell apart faces never seen. The operands are (embeddings, centres, labels). "
+            "TripletMarginLoss needs no centres (FaceNet).",
         ),
     ),
     "generation": (

@@ -292,6 +292,47 @@ def test_a_registered_loss_has_derivatives_by_its_settings(names):
     np.testing.assert_allclose(slope.item(), 8.0 * np.log(2.0), rtol=1e-6)
 
 
+CELL = """
+@losses.register("cubes")
+def cubes(input, target):
+    return (abs(input - target) ** 3).mean()
+
+@losses.register("cubes in a class")
+class Cubes(losses.Loss):
+    function = staticmethod(cubes)
+"""
+
+
+def test_a_cell_of_a_notebook_may_be_run_again(names):
+    """The same definition is a new function, which takes the name of the former one."""
+    notebook = {"losses": losses, "__name__": "__main__"}
+    for _ in range(2):
+        exec(CELL, notebook)
+        assert losses.get("cubes") is notebook["cubes"]
+        assert type(losses.get("cubes in a class")) is notebook["Cubes"]
+    with pytest.raises(ValueError, match=r"there is a loss 'cubes' \(cubes\) already"):
+        exec(CELL, {"losses": losses, "__name__": "another_module"})
+
+
+def test_what_only_looks_the_same_is_not_registered_again(names):
+    def power(exponent):
+        def loss(input, target):
+            return (abs(input - target) ** exponent).mean()
+
+        return loss
+
+    for first, second in (
+        (power(3), power(4)),
+        (lambda y, t: (y - t).sum(), lambda y, t: (t - y).sum()),
+        (losses.HuberLoss(delta=5.0), losses.HuberLoss(delta=1.0)),
+        (functools.partial(power(2)), functools.partial(power(2))),
+    ):
+        losses.register("mine", first, override=True)
+        assert losses.register("mine", first) is first
+        with pytest.raises(ValueError, match="there is a loss 'mine'"):
+            losses.register("mine", second)
+
+
 # -- suggestions ------------------------------------------------------------------------------
 def normal(*shape):
     source = tg.Generator().manual_seed(len(shape))
@@ -406,7 +447,7 @@ def test_what_is_said_of_classes_is_heeded(task):
     for _, imbalance, labels, from_logits in CIRCUMSTANCES:
         found = losses.suggest(task, False, imbalance, labels, from_logits=from_logits)
         assert (found.activation == "none") == from_logits
-        assert ("rare" in found.reason) == imbalance and "nothing here" not in found.reason
+        assert ("rare" in found.reason) == imbalance and "does not change" not in found.reason
 
 
 def test_one_loss_by_logits_and_by_probabilities():
@@ -430,9 +471,16 @@ def test_reasons_say_what_the_articles_leave_out():
     assert "V-Net" in losses.suggest("segmentation").reason
     assert "perplexity" in losses.suggest("language modelling").reason
     assert losses.suggest("translation", outliers=True).reason.endswith(
-        "Outliers change nothing here."
+        "Outliers do not change this choice."
     )
-    assert "nothing" not in losses.suggest("regression", outliers=True).reason
+    assert "not change" not in losses.suggest("regression", outliers=True).reason
+
+
+def test_missed_pixels_cost_more_than_false_ones():
+    loss = losses.suggest("segmentation", imbalance=True).loss
+    mask = tg.tensor([1.0, 1.0, 0.0, 0.0])
+    missed, false = tg.tensor([1.0, 0.0, 0.0, 0.0]), tg.tensor([1.0, 1.0, 1.0, 0.0])
+    assert loss(missed, mask).item() > 1.5 * loss(false, mask).item()
 
 
 def test_losses_that_reasons_name_exist():
