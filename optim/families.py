@@ -2,11 +2,33 @@
 
 from __future__ import annotations
 
-from . import adams, adaptive, adaptive_published, descent, layerwise, schedule_free, signs
+from . import (
+    adams,
+    adaptive,
+    adaptive_published,
+    descent,
+    layerwise,
+    lbfgs,
+    schedule_free,
+    signs,
+    velocity,
+    wrappers,
+)
 from .table import Row
 
 #: In the order of the reference page.
-FAMILIES = (descent, adaptive, adams, adaptive_published, signs, layerwise, schedule_free)
+FAMILIES = (
+    descent,
+    velocity,
+    adaptive,
+    adams,
+    adaptive_published,
+    signs,
+    layerwise,
+    schedule_free,
+    lbfgs,
+    wrappers,
+)
 
 #: Every optimizer, one row each.
 OPTIMIZERS: tuple[Row, ...] = tuple(row for family in FAMILIES for row in family.ROWS)

@@ -10,7 +10,7 @@ from tapegrad import Tensor, enable_grad, no_grad
 from tapegrad.moving import move_to, refuse_unrecorded, start_moving, stop_moving
 
 from .clipping import clip_by_global_norm, clip_by_norm, clip_by_value
-from .rule import Rule, State
+from .rule import Rule, State, at_least_zero, is_off
 from .spelling import in_torch_words
 
 __all__ = ["Optimizer"]
@@ -19,6 +19,8 @@ __all__ = ["Optimizer"]
 IGNORED = ("foreach", "fused", "capturable")
 #: Settings of the shell itself, as in Keras.
 CLIPPING = ("clipnorm", "clipvalue", "global_clipnorm")
+#: What schedulers keep in the groups, as torch's do.
+SCHEDULED = ("initial_lr", "max_lr", "min_lr", "base_momentum", "max_momentum")
 
 
 class Optimizer:
@@ -30,7 +32,7 @@ class Optimizer:
     or a schedule (a callable of the step).
 
     ``clipnorm``, ``clipvalue``, ``global_clipnorm``: clip gradients before the step, every one by
-    its own norm, by value, or all together, as in Keras; at most one of them.
+    its own norm, by value, or all together, as in Keras; at most one of them, and 0 is none.
     ``differentiable``: record the steps, so that what is computed from the parameters later has
     derivatives by settings and by the initial parameters (handles in :attr:`initial`).
 
@@ -48,6 +50,8 @@ class Optimizer:
     """
 
     rule: Callable[..., Rule]
+    #: Whether step() was called yet; schedulers want to know.
+    _stepped = False
 
     def __init_subclass__(cls, **named: Any) -> None:
         super().__init_subclass__(**named)
@@ -65,6 +69,7 @@ class Optimizer:
         clip = {k: named.pop(k, None) for k in CLIPPING}
         if sum(v is not None for v in clip.values()) > 1:
             raise ValueError(f"{name}: give at most one of clipnorm, clipvalue and global_clipnorm")
+        at_least_zero(name, **{k: v for k, v in clip.items() if v is not None})
         self.clip = clip
         signature = inspect.signature(self.rule)
         named = in_torch_words(name, named, signature)
@@ -100,7 +105,8 @@ class Optimizer:
         >>> [group["lr"] for group in optimizer.param_groups]
         [0.1, 0.01]
         """
-        given = {k: v for k, v in group.items() if k != "params"}
+        kept = {k: v for k, v in group.items() if k in SCHEDULED}
+        given = {k: v for k, v in group.items() if k not in ("params", *SCHEDULED)}
         given = in_torch_words(
             type(self).__name__, given, inspect.signature(self.rule), self.defaults
         )
@@ -124,7 +130,7 @@ class Optimizer:
             known.add(id(p))
         settings = {**self.defaults, **{k: _fixed(v) for k, v in given.items()}}
         self.rule(**settings)
-        self.param_groups.append({"params": [p for _, p in named], **settings})
+        self.param_groups.append({"params": [p for _, p in named], **settings, **kept})
         if any(name is not None for name, _ in named):
             self.param_groups[-1]["param_names"] = [name for name, _ in named]
         if self.differentiable:
@@ -161,17 +167,10 @@ class Optimizer:
         with enable_grad() if self.differentiable else no_grad():
             moves = self._moves()
         for p, moved, state in moves:  # everything is computed: from here on nothing fails
-            self._put(p, moved)
+            put(p, moved, self.differentiable)
             self.state[p] = state
+        self._stepped = True
         return loss
-
-    def _put(self, p: Tensor, moved: Tensor) -> None:
-        """Let a parameter take a value, and with ``differentiable`` its place on the tape."""
-        if self.differentiable:
-            move_to(p, moved)
-        else:
-            with no_grad():
-                p.copy_(moved)
 
     def _moves(self) -> list[tuple[Tensor, Tensor, State]]:
         """Where every parameter with a gradient goes, and what is remembered of it."""
@@ -201,15 +200,15 @@ class Optimizer:
 
     def _clipped(self, grads: list[Tensor]) -> list[Tensor]:
         """Gradients after the clipping that was asked for."""
-        if not grads:
+        given = [(k, v) for k, v in self.clip.items() if v is not None and not is_off(v)]
+        if not grads or not given:
             return grads
-        if self.clip["clipnorm"] is not None:
-            return clip_by_norm(grads, self.clip["clipnorm"])
-        if self.clip["clipvalue"] is not None:
-            return clip_by_value(grads, self.clip["clipvalue"])
-        if self.clip["global_clipnorm"] is not None:
-            return clip_by_global_norm(grads, self.clip["global_clipnorm"])[0]
-        return grads
+        ((how, limit),) = given
+        if how == "clipnorm":
+            return clip_by_norm(grads, limit)
+        if how == "clipvalue":
+            return clip_by_value(grads, limit)
+        return clip_by_global_norm(grads, limit, eps=0.0)[0]
 
     def detach_(self) -> None:
         """Cut the tape behind the parameters and the state: derivatives end here.
@@ -296,7 +295,8 @@ class Optimizer:
                     f"{name}: group {i} of the snapshot has {len(new['params'])} parameter(s), "
                     f"here it has {len(old['params'])}"
                 )
-            given = {k: v for k, v in new.items() if k not in ("params", "param_names")}
+            others = ("params", "param_names", *SCHEDULED)
+            given = {k: v for k, v in new.items() if k not in others}
             if set(given) != set(self.defaults):
                 raise ValueError(
                     f"{name}: group {i} of the snapshot has the settings {sorted(given)}, not "
@@ -310,8 +310,8 @@ class Optimizer:
             if i not in range(len(tensors)):
                 raise ValueError(f"{name}: the snapshot has state of parameter {i}, which is none")
             state[tensors[i]] = _restored(name, i, rule_of[i].init([tensors[i]]), remembered)
-        for group, new in zip(self.param_groups, settings):
-            group.update(new)
+        for group, new, found in zip(self.param_groups, settings, groups):
+            group.update(new, **{k: _copy(v) for k, v in found.items() if k in SCHEDULED})
         self.state = state
 
     def __repr__(self) -> str:
@@ -322,6 +322,15 @@ class Optimizer:
             lines += [f"    {k}: {v}" for k, v in shown.items()]
         inside = "".join(f"    {line}\n" for line in lines)
         return f"{type(self).__name__} (\n{inside})"
+
+
+def put(p: Tensor, moved: Tensor, recorded: bool) -> None:
+    """Let a parameter take a value; ``recorded``: and its place on the tape."""
+    if recorded:
+        move_to(p, moved)
+    else:
+        with no_grad():
+            p.copy_(moved)
 
 
 _SHELL = [

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from tapegrad import Tensor, enable_grad, maximum, safe_sqrt, where, zeros_like
 
-from .optimizer import Optimizer
+from .optimizer import Optimizer, put
 from .rule import (
     Params,
     Rule,
@@ -278,7 +278,7 @@ class ScheduleFree(Optimizer):
                 if p in self.state
             ]
         for p, moved in moves:
-            self._put(p, moved)
+            put(p, moved, self.differentiable)
         self.training = training
 
     def _average(self, p: Tensor) -> Any:

@@ -50,6 +50,8 @@ class Row:
     #: Settings for the checks of derivatives, where the defaults hide them from finite differences
     #: (eps = 1e-8).
     checked: Settings | None = None
+    #: Why the tests of the table do not fit, and where the tests are that do.
+    apart: str = ""
 
     @property
     def name(self) -> str:
