@@ -11,7 +11,7 @@ tensor([ 1.4000, -1.0000], requires_grad=True)
 
 from __future__ import annotations
 
-from . import functional, schedules
+from . import functional, lr_scheduler, schedules
 from .adams import *
 from .adaptive import *
 from .adaptive_published import *
@@ -32,6 +32,7 @@ __all__ = [
     "Row",
     *(name for family in _FAMILIES for name in family.__all__ if name[0].isupper()),
     "functional",
+    "lr_scheduler",
     "schedules",
     "unroll",
 ]
