@@ -779,3 +779,14 @@ def test_arguments_are_called_as_in_torch():
     assert x.clamp_max(max=1.0).tolist() == [-1.0, 0.0, 1.0]
     whole = tg.tensor([1, 2])
     assert tg.addcmul(whole, whole, whole, value=0.5).tolist() == [1.5, 4.0]
+
+
+def test_large_selections_between_two_numbers():
+    """As the second derivative of a square has, of a large array."""
+    condition = np.arange(5000) % 3 == 0
+    found = tg.where(tg.tensor(condition), 1.0, 2.0)
+    np.testing.assert_array_equal(found.numpy(), np.where(condition, 1.0, 2.0))
+    w = tg.tensor(np.linspace(-1.0, 1.0, 5000), requires_grad=True)
+    (slope,) = tg.grad((w**3).sum(), w, create_graph=True)
+    (curvature,) = tg.grad(slope.sum(), w)
+    np.testing.assert_allclose(curvature.numpy(), 6.0 * w.detach().numpy(), atol=1e-12)

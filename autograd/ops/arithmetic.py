@@ -33,7 +33,7 @@ def _where(condition: Any, a: Any, b: Any) -> Any:
         array = a if type(a) is np.ndarray else b
         bits = _BITS.get(dtype_of(array))
         if bits and condition.dtype == boolean and _fits(a, array) and _fits(b, array):
-            if condition.shape == array.shape:
+            if type(array) is np.ndarray and condition.shape == array.shape:
                 return _select_bits(condition, a, b, array.dtype, bits)
     return np.where(condition, a, b)
 
