@@ -201,6 +201,14 @@ def test_logits_of_any_size(size, gamma):
         assert np.isfinite(g.detach().numpy()).all() and np.isfinite(second.detach().numpy()).all()
 
 
+@pytest.mark.parametrize("size", [5.0, 20.0, 80.0])
+def test_logits_that_are_right_keep_the_digits_of_small_losses(size):
+    y = losses.binary_crossentropy(
+        tg.tensor([[size], [-size]]), tg.tensor([[1.0], [0.0]]), True, reduction="none"
+    )
+    np.testing.assert_allclose(y.numpy(), math.log1p(math.exp(-size)), rtol=1e-6)
+
+
 def slope2(loss, x, hot):
     (g,) = tg.grad(loss(x, double(hot)), x, create_graph=True)
     return (g * g).sum()
