@@ -11,10 +11,10 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tapegrad import Tensor, grad, safe_sqrt, zeros_like
+from tapegrad import Tensor, ones_like, safe_sqrt, zeros_like
 from tapegrad.trees import flatten, tree_map, unflatten
 
-from .running import Run, added, begin
+from .running import Run, added, begin, pull
 
 Vector = list[Tensor]
 
@@ -52,15 +52,16 @@ def implicit(run: Run, solver: str = "conjugate_gradients") -> tuple[Tensor, lis
         return [None if g is None else g / len(batches) for g in total]
 
     def hessian_times(x: Vector) -> Vector:
-        return mean_of(lambda slope: grad(slope, params, x, materialize_grads=True))
+        image = mean_of(lambda slope: pull(slope, x, params))
+        return [zeros_like(w) if h is None else h for w, h in zip(params, image, strict=True)]
 
     value = run.result(unflatten(recipe, params))
-    direct = grad(value, [*params, *run.wrt], allow_unused=True, retain_graph=True)
-    by_params = [zeros_like(w) if g is None else g for w, g in zip(params, direct)]
+    direct = pull([value], [ones_like(value)], [*params, *run.wrt])
+    by_params = [zeros_like(w) if g is None else g for w, g in zip(params, direct, strict=False)]
     by_wrt = direct[len(params) :]
 
     def mixed(x: Vector) -> list[Any]:
-        return mean_of(lambda slope: grad(slope, run.wrt, x, allow_unused=True, retain_graph=True))
+        return mean_of(lambda slope: pull(slope, x, run.wrt))
 
     reached = added(by_wrt, mixed(by_params))
     for name, g in zip(run.names, reached, strict=True):

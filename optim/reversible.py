@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from tapegrad import Tensor, check, get_rng_state, grad, set_rng_state, zeros_like
+from tapegrad import Tensor, check, get_rng_state, ones_like, set_rng_state, zeros_like
 from tapegrad.trees import flatten, unflatten
 
 from .rule import at, directed
-from .running import Run, added, begin
+from .running import Run, added, begin, pull
 
 #: Binary places of the whole numbers, and the bits that they may have in all.
 PLACES, BITS = 44, 62
@@ -202,7 +202,7 @@ def reversible(run: Run) -> tuple[Tensor, list[Tensor]]:
     params = here()
     value = run.result(unflatten(recipe, params))
     count = len(params)
-    found = grad(value, [*params, *run.wrt], allow_unused=True, retain_graph=True)
+    found = pull([value], [ones_like(value)], [*params, *run.wrt])
     pulled: list[Any] = [*found[:count], *([None] * count)]
     total: Sequence[Any] = found[count:]
     after = get_rng_state()
@@ -229,22 +229,3 @@ def reversible(run: Run) -> tuple[Tensor, list[Tensor]]:
         )
     total = added(total, pull(leaves, pulled[:count], run.wrt))
     return value, run.found(total)
-
-
-def pull(ends: Sequence[Tensor], cotangents: Sequence[Any], inputs: Sequence[Tensor]) -> Any:
-    """The gradients by the inputs of the ends along cotangents, where None is 0.
-
-    >>> import tapegrad as tg
-    >>> from tapegrad.optim.reversible import pull
-    >>> x = tg.tensor(3.0, requires_grad=True)
-    >>> pull([x * x, x], [tg.tensor(2.0), None], [x])
-    (tensor(12.),)
-    """
-    pairs = [(y, g) for y, g in zip(ends, cotangents, strict=True) if g is not None]
-    return grad(
-        [y for y, _ in pairs],
-        list(inputs),
-        [g for _, g in pairs],
-        allow_unused=True,
-        retain_graph=True,
-    )

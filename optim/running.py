@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tapegrad import Tensor, clone, grad
+from tapegrad import Tensor, clone, grad, zeros_like
 from tapegrad.trees import flatten, tree_map, unflatten
 
 from .rule import Params, Rule
@@ -34,6 +34,8 @@ class Run:
     #: By what to differentiate, and what those are called in messages.
     wrt: Sequence[Tensor]
     names: Sequence[str]
+    #: Whether to refuse what has no effect; else its gradient is 0.
+    strict: bool = True
 
     def start(self) -> tuple[Params, Any]:
         """The parameters, on the tape where what is asked for may reach them, and the state."""
@@ -78,13 +80,13 @@ class Run:
     def found(self, grads: Sequence[Tensor | None]) -> list[Tensor]:
         """The gradients, none of them missing."""
         for name, x, g in zip(self.names, self.wrt, grads, strict=True):
-            if g is None:
+            if g is None and self.strict:
                 raise ValueError(
                     f"unroll: {name} (shape {x.shape}) has no effect on the outer loss. Do the "
                     "rule, the losses or the parameters use this very Tensor? A number taken from "
                     "it, or a Tensor computed from it before it required a gradient, is cut off."
                 )
-        return list(grads)  # type: ignore[arg-type]
+        return [zeros_like(x) if g is None else g for x, g in zip(self.wrt, grads, strict=True)]
 
 
 def begin(x: Any) -> Any:
@@ -119,3 +121,27 @@ def added(a: Sequence[Any], b: Sequence[Any]) -> list[Any]:
     [3.0, 3.0, None]
     """
     return [y if x is None else x if y is None else x + y for x, y in zip(a, b, strict=True)]
+
+
+def pull(
+    ends: Sequence[Tensor], cotangents: Sequence[Any], inputs: Sequence[Tensor]
+) -> tuple[Any, ...]:
+    """The gradients by the inputs of the ends along cotangents; None is 0, there and here.
+
+    The tape stays: what lies below the run may be walked again.
+
+    >>> import tapegrad as tg
+    >>> from tapegrad.optim.running import pull
+    >>> x, y = (tg.tensor(v, requires_grad=True) for v in (3.0, 4.0))
+    >>> pull([x * x, x, tg.tensor(1.0)], [tg.tensor(2.0), None, tg.tensor(1.0)], [x, y])
+    (tensor(12.), None)
+    """
+    pairs = [
+        (end, g)
+        for end, g in zip(ends, cotangents, strict=True)
+        if g is not None and end.requires_grad
+    ]
+    if not pairs:
+        return tuple(None for _ in inputs)
+    tensors, seeds = zip(*pairs, strict=True)
+    return grad(tensors, list(inputs), seeds, allow_unused=True, retain_graph=True)

@@ -15,16 +15,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
-from tapegrad import Tensor, checkpoint, enable_grad, grad
+from tapegrad import Tensor, checkpoint, enable_grad, ones_like
 from tapegrad.trees import flatten, unflatten
 
 from .forwards import forward
 from .implicit import SOLVERS, implicit
 from .reversible import reversible
 from .rule import Params, Rule
-from .running import Run, is_real
+from .running import Run, is_real, pull
 
 __all__ = ["unroll"]
 
@@ -84,31 +85,39 @@ def unroll(
     optimization; Chen et al. (2016), Training deep nets with sublinear memory cost; Lorraine, Vicol
     and Duvenaud (2020), Optimizing millions of hyperparameters by implicit differentiation.
     """
+    leaves, recipe = flatten(wrt)
+    run = Run(rule, loss, params, batches, outer, leaves, _names(wrt))
+    value, grads = differentiated(run, method, solver)
+    return value, unflatten(recipe, grads)
+
+
+def differentiated(
+    run: Run, method: str = "auto", solver: str = "conjugate_gradients"
+) -> tuple[Tensor, list[Tensor]]:
+    """The outer loss of a run and its gradients, off the tape."""
     if method not in (*METHODS, "auto"):
         known = ", ".join(repr(name) for name in (*METHODS, "auto"))
         raise ValueError(f"unroll: method is one of {known}, not {method!r}")
     if solver not in SOLVERS:
         raise ValueError(f"unroll: solver is one of {sorted(SOLVERS)}, not {solver!r}")
-    leaves, recipe = flatten(wrt)
-    run = Run(rule, loss, params, batches, outer, leaves, _names(wrt))
-    if not leaves:
+    if not run.wrt:
         raise ValueError("unroll: wrt names nothing to differentiate by")
-    for name, x in zip(run.names, leaves, strict=True):
+    for name, x in zip(run.names, run.wrt, strict=True):
         if not is_real(x):
             what = f"a Tensor of {x.dtype}" if isinstance(x, Tensor) else type(x).__name__
             raise TypeError(f"unroll: {name} must be a Tensor of floats, not {what}")
     if method == "auto":
         method, run = _chosen(run)
-    with on_tape(leaves), enable_grad():
+    with on_tape(run.wrt), enable_grad():
         options = {"solver": solver} if method == "implicit" else {}
         value, grads = METHODS[method](run, **options)
-    return _plain(value), unflatten(recipe, [_plain(g) for g in grads])
+    return _plain(value), [_plain(g) for g in grads]
 
 
 def _chosen(run: Run) -> tuple[str, Run]:
     """What ``auto`` takes, and the run with its batches counted."""
     batches = list(run.batches)
-    run = Run(run.rule, run.loss, run.params, batches, run.outer, run.wrt, run.names)
+    run = replace(run, batches=batches)
     if len(batches) <= FEW_STEPS:
         return "reverse", run
     few = sum(x.numel() for x in run.wrt) <= FEW_ENTRIES
@@ -119,7 +128,7 @@ def reverse(run: Run) -> tuple[Tensor, list[Tensor]]:
     """The outer loss and its gradients, by a walk back over the tape of the whole run."""
     params, _ = run.steps(*run.start(), run.batches)
     value = run.result(params)
-    return value, run.found(grad(value, run.wrt, allow_unused=True))
+    return value, run.found(pull([value], [ones_like(value)], run.wrt))
 
 
 def checkpointed(run: Run) -> tuple[Tensor, list[Tensor]]:
@@ -135,7 +144,7 @@ def checkpointed(run: Run) -> tuple[Tensor, list[Tensor]]:
     for i in range(0, len(batches), length):
         here = checkpoint(run.steps, *here, batches[i : i + length])
     value = run.result(here[0])
-    return value, run.found(grad(value, run.wrt, allow_unused=True))
+    return value, run.found(pull([value], [ones_like(value)], run.wrt))
 
 
 METHODS: dict[str, Callable[..., tuple[Tensor, list[Tensor]]]] = {
