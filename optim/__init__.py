@@ -19,20 +19,31 @@ from .descent import *
 from .families import FAMILIES as _FAMILIES
 from .families import OPTIMIZERS
 from .layerwise import *
+from .lbfgs import *
+from .naming import get
 from .optimizer import Optimizer
 from .schedule_free import *
+from .sensitivities import Sensitivity, sensitivity
 from .signs import *
+from .suggesting import Suggestion, suggest
 from .table import Row
 from .unrolling import unroll
+from .velocity import *
+from .wrappers import *
 
 #: The classes; the rules under them are in ``functional``.
 __all__ = [
     "OPTIMIZERS",
     "Optimizer",
     "Row",
+    "Suggestion",
     *(name for family in _FAMILIES for name in family.__all__ if name[0].isupper()),
     "functional",
+    "get",
     "lr_scheduler",
     "schedules",
+    "Sensitivity",
+    "sensitivity",
+    "suggest",
     "unroll",
 ]

@@ -21,15 +21,22 @@ from .adaptive_published import *
 from .clipping import *
 from .descent import *
 from .families import FAMILIES as _FAMILIES
+from .hypergradient import *
 from .layerwise import *
+from .lbfgs import *
 from .rule import Rule, State
 from .schedule_free import *
 from .signs import *
+from .velocity import *
+from .wrappers import *
 
 #: The rules; the classes over them are in ``optim``.
 __all__ = [
     "Rule",
     "State",
+    "Tuned",
+    "tower",
+    "tuned",
     *clipping.__all__,
     *(name for family in _FAMILIES for name in family.__all__ if name.islower()),
 ]
