@@ -23,7 +23,8 @@ def kl_div(
     ``input``: log-probabilities; ``target``: probabilities q of the same shape, or their
     logarithms with ``log_target=True``. ``reduction``: the divergence itself, one for each row, is
     the sum of a row, and "batchmean" is its mean over the rows; "mean" divides by the number of
-    elements, as torch's. Where q is 0 the value is 0 and the logarithm's part of the derivative by
+    elements, as torch's. As in torch no dimension is said to hold the distributions, so that their
+    sums are not checked. Where q is 0 the value is 0 and the logarithm's part of the derivative by
     q is left out, so that it is finite.
 
     Raises ValueError when the shapes differ, the batch is empty or a probability is outside

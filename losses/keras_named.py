@@ -350,7 +350,8 @@ def categorical_focal_crossentropy(
 
     ``alpha``: one number, or a Tensor that broadcasts to the classes; ``gamma``: 0 leaves α times
     the cross-entropy. Both may be Tensors and have gradients. The other arguments, and errors, are
-    those of :func:`categorical_crossentropy`.
+    those of :func:`categorical_crossentropy`; from logits nothing is cut off here either, where
+    Keras's focal loss takes the softmax first and cuts it at 1e-7.
 
     >>> import tapegrad as tg
     >>> p, t = tg.tensor([[0.1, 0.8, 0.1]]), tg.tensor([[0.0, 1.0, 0.0]])
