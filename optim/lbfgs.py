@@ -93,18 +93,18 @@ def lbfgs(
                 "lbfgs evaluates the loss itself: call update(params, None, state, "
                 "value_and_grad=function of parameters that gives (loss, gradients))"
             )
-        rate = as_tensor(at(lr, state.step))
-        asked = [rate, *(params.values() if isinstance(params, dict) else params)]
+        rate = at(lr, state.step)
+        asked = [as_tensor(rate), *(params.values() if isinstance(params, dict) else params)]
         if is_grad_enabled() and any(tensor.requires_grad for tensor in asked):
             raise RuntimeError(f"lbfgs: {NO_DERIVATIVE}; or call update() under no_grad()")
 
         def evaluate(point: Tensor) -> tuple[float, Tensor]:
             with enable_grad():
                 loss, gradient = value_and_grad(_shaped(point, params))
-            return as_tensor(loss).item(), _flat(gradient)
+            return _number(loss), _flat(gradient)
 
         with no_grad():
-            point, memory = descend(evaluate, _flat(params), state.memory[0], rate.item())
+            point, memory = descend(evaluate, _flat(params), state.memory[0], _number(rate))
             return _shaped(point, params), State(state.step + 1, [memory])
 
     def descend(
@@ -120,8 +120,8 @@ def lbfgs(
         for i in range(1, max_iter + 1):
             memory = _direction(memory, g, history_size)._replace(prev_loss=loss)
             d = as_tensor(memory.d)
-            t = min(1.0, 1.0 / abs(g).sum().item()) * rate if memory.n_iter == 1 else rate
-            slope = (g @ d).item()
+            t = min(1.0, 1.0 / _number(abs(g).sum())) * rate if memory.n_iter == 1 else rate
+            slope = _number(g @ d)
             memory = memory._replace(t=t)
             if slope > -tolerance_change:
                 break
@@ -155,18 +155,18 @@ def _direction(memory: Curvature, g: Tensor, most: int) -> Curvature:
     changes, moves, ro = list(memory.old_dirs), list(memory.old_stps), list(memory.ro)
     scale = memory.H_diag
     y, s = g - memory.prev_flat_grad, memory.d * memory.t
-    ys = (y @ s).item()
+    ys = _number(y @ s)
     if ys > CURVATURE:
         changes, moves, ro = [*changes, y][-most:], [*moves, s][-most:], [*ro, 1.0 / ys][-most:]
-        scale = ys / (y @ y).item()
+        scale = ys / _number(y @ y)
     q = -g
     shares = []
     for y, s, r in zip(reversed(changes), reversed(moves), reversed(ro)):
-        shares.append((s @ q).item() * r)
+        shares.append(_number(s @ q) * r)
         q = q - shares[-1] * y
     d = q * scale
     for y, s, r, share in zip(changes, moves, ro, reversed(shares)):
-        d = d + (share - (y @ d).item() * r) * s
+        d = d + (share - _number(y @ d) * r) * s
     return memory._replace(
         n_iter=n, d=d, old_dirs=changes, old_stps=moves, ro=ro, H_diag=scale, prev_flat_grad=g
     )
@@ -181,7 +181,7 @@ def _along(
 ) -> Callable[[float], Place]:
     def at_length(t: float) -> Place:
         loss, g = evaluate(x + t * d)
-        return t, loss, g, (g @ d).item()
+        return t, loss, g, _number(g @ d)
 
     return at_length
 
@@ -267,7 +267,12 @@ def _cubic(a: Place, b: Place, bounds: tuple[float, float]) -> float:
 
 
 def _largest(x: Tensor) -> float:
-    return float(abs(x).max().item())
+    return _number(abs(x).max())
+
+
+def _number(x: Any) -> float:
+    """A number off the tape, in double precision."""
+    return float(x.item() if isinstance(x, Tensor) else x)
 
 
 def _flat(params: Params) -> Tensor:
