@@ -65,7 +65,8 @@ def generic(op: Primitive) -> Callable[..., Any]:
                     return make(y, None)
                 return make(y, [next_number(), op, y, params or None, None, v, record])
         for a in args:
-            if type(a) is not ndarray:
+            kind = type(a)
+            if kind is not ndarray and kind is not float and kind is not int:
                 return apply(op, args, params)
         return compute(op, args, params)  # the rules of a first-order walk come this way
 
