@@ -21,7 +21,7 @@ from .adaptive_published import *
 from .clipping import *
 from .descent import *
 from .families import FAMILIES as _FAMILIES
-from .hypergradient import *
+from .hypergradient import Tuned, tower, tuned
 from .layerwise import *
 from .lbfgs import *
 from .rule import Rule, State
