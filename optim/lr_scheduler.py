@@ -161,6 +161,12 @@ class MultiplicativeLR(LRScheduler):
     schedule = staticmethod(schedules.multiplicative)
     listed = ("lr_lambda",)
 
+    def _schedule(self, i: int, rate: Any = None) -> Callable[[Any], Any]:
+        function = self._of_group("lr_lambda", i)
+        if i not in self._kept:
+            self._kept[i] = schedules.multiplicative(1.0, function)  # keeps its products
+        return schedules.chained(self.base_lrs[i] if rate is None else rate, self._kept[i])
+
 
 class CosineAnnealingLR(LRScheduler):
     """The rate on a cosine to ``eta_min`` at epoch ``T_max``; past it the rate rises again.
@@ -240,6 +246,14 @@ class _OfSchedulers(LRScheduler):
             if part.optimizer is not self.optimizer:
                 raise ValueError(f"{type(self).__name__}: schedulers[{i}] has another optimizer")
 
+    def _undo(self) -> None:
+        for part in self._schedulers:
+            part._undo()
+
+    def _place(self, epoch: Any) -> None:
+        for part in self._schedulers:
+            part._place(epoch)
+
     def _read(self) -> None:
         self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
 
@@ -315,10 +329,6 @@ class SequentialLR(_OfSchedulers):
         self._schedulers[self._turn()]._restart()
         self._read()
 
-    def _undo(self) -> None:
-        for part in self._schedulers:
-            part._undo()
-
     def _schedule(self, i: int, rate: Any = None) -> Callable[[Any], Any]:
         parts = [part._schedule(i, rate) for part in self._schedulers]
         return schedules.sequential(parts, self._milestones)
@@ -359,12 +369,8 @@ class ChainedScheduler(_OfSchedulers):
     def _restart(self) -> None:
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"]
-        self._undo()
+        self._place(-1)
         self._initial_step()
-
-    def _undo(self) -> None:
-        for part in self._schedulers:
-            part._undo()
 
     def _schedule(self, i: int, rate: Any = None) -> Callable[[Any], Any]:
         first, *others = self._schedulers

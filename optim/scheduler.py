@@ -20,6 +20,9 @@ DEPRECATED = (
     "of epoch {}"
 )
 
+#: What a snapshot leaves out.
+_UNSAVED = ("optimizer", "_kept")
+
 
 class LRScheduler:
     """What all schedulers have; a subclass names the function of the step that it follows.
@@ -49,6 +52,8 @@ class LRScheduler:
     optimizer: Any
     last_epoch: Any
     base_lrs: list[Any]
+    #: Schedules that remember what they computed, by group.
+    _kept: dict[int, Callable[[Any], Any]]
 
     def __init_subclass__(cls, **named: Any) -> None:
         super().__init_subclass__(**named)
@@ -58,7 +63,13 @@ class LRScheduler:
             cls.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
                 [
                     inspect.Parameter("optimizer", keyword),
-                    *(p.replace(default=vars(cls).get(p.name, p.default)) for p in settings),
+                    *(
+                        p.replace(
+                            default=vars(cls).get(p.name, p.default),
+                            annotation=inspect.Parameter.empty,
+                        )
+                        for p in settings
+                    ),
                     inspect.Parameter("last_epoch", keyword, default=-1),
                 ]
             )
@@ -76,6 +87,7 @@ class LRScheduler:
     def _begin(self, optimizer: Any, last_epoch: int, settings: dict[str, Any]) -> None:
         """Remember everything, and make the first step."""
         self._attach(optimizer)
+        self._kept = {}
         self._settings = tuple(settings)
         for name, value in settings.items():
             if name in self.listed and isinstance(value, (list, tuple)):
@@ -235,7 +247,7 @@ class LRScheduler:
         >>> tg.optim.lr_scheduler.ExponentialLR(optimizer, gamma=0.9).state_dict()["gamma"]
         0.9
         """
-        return {name: _copy(v) for name, v in vars(self).items() if name != "optimizer"}
+        return {name: _copy(v) for name, v in vars(self).items() if name not in _UNSAVED}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take everything from a snapshot of a scheduler of the same kind.
@@ -245,7 +257,7 @@ class LRScheduler:
 
         Raises ValueError, naming what differs, when the snapshot is of another kind.
         """
-        mine = {name for name in vars(self) if name != "optimizer"}
+        mine = {name for name in vars(self) if name not in _UNSAVED}
         if set(state_dict) != mine:
             raise ValueError(
                 f"{type(self).__name__}: the snapshot differs in "
@@ -259,6 +271,7 @@ class LRScheduler:
             )
         for name, value in state_dict.items():
             setattr(self, name, _restored(getattr(self, name), value))
+        self._kept = {}
 
     # -- pictures ------------------------------------------------------------------------------
     def plot(

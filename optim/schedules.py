@@ -1,8 +1,9 @@
 """Schedules: rates (or any setting) as functions of the step, in tensor ops.
 
 ``schedule(step)`` is the value at a step counted from 0. Every setting may be a Tensor, lengths
-included, and the value then has a gradient by it where there is one. The step may be a Tensor too,
-also one of many steps. Use a schedule wherever a rule takes a setting::
+included, and the value then has a gradient by it where there is one. Nothing is recorded before the
+call, so that one schedule serves many backward passes. The step may be a Tensor too, also one of
+many steps. Use a schedule wherever a rule takes a setting::
 
     optim.AdamW(params, lr=warmup(cosine_decay(3e-3, 900), 100))
 
@@ -374,9 +375,9 @@ def cyclic(
     scale_of, counted = modes[mode] if scale_fn is None else (scale_fn, scale_mode)
     if counted not in ("cycle", "iterations"):
         raise ValueError(f"cyclic: scale_mode must be 'cycle' or 'iterations', not {counted!r}")
-    size = step_size_up + down_size
 
     def cycled(step: Any) -> Any:
+        size = step_size_up + down_size
         before = step // size
         place = step - before * size
         height = lesser(place / step_size_up, (size - place) / down_size)
@@ -440,9 +441,12 @@ def one_cycle(
     Source: Smith and Topin (2019), Super-convergence: Very fast training of neural networks using
     large learning rates.
     """
-    first = max_lr / div_factor
-    last = first / final_div_factor
-    values = (first, max_lr, first, last) if three_phase else (first, max_lr, last)
+
+    def values() -> tuple[Any, ...]:
+        first = max_lr / div_factor
+        last = first / final_div_factor
+        return (first, max_lr, first, last) if three_phase else (first, max_lr, last)
+
     return _one_cycle("one_cycle", values, total_steps, pct_start, anneal_strategy, until)
 
 
@@ -467,11 +471,17 @@ def one_cycle_momentum(
     large learning rates.
     """
     values = (max_momentum, base_momentum, max_momentum, max_momentum)[: 4 if three_phase else 3]
-    return _one_cycle("one_cycle_momentum", values, total_steps, pct_start, anneal_strategy, until)
+    name = "one_cycle_momentum"
+    return _one_cycle(name, lambda: values, total_steps, pct_start, anneal_strategy, until)
 
 
 def _one_cycle(
-    what: str, values: tuple[Any, ...], total_steps: Any, pct_start: Any, strategy: str, until: Any
+    what: str,
+    ways: Callable[[], tuple[Any, ...]],
+    total_steps: Any,
+    pct_start: Any,
+    strategy: str,
+    until: Any,
 ) -> Any:
     """Curves from value to value, with ends as in torch."""
     _positive(what, total_steps=total_steps)
@@ -479,12 +489,12 @@ def _one_cycle(
     anneal = {"cos": _cosine, "linear": _line}.get(strategy)
     if anneal is None:
         raise ValueError(f"{what}: anneal_strategy must be 'cos' or 'linear', not {strategy!r}")
-    rise, end = pct_start * total_steps, total_steps - 1
-    ends = [0.0, rise - 1.0, 2.0 * rise - 2.0, end] if len(values) == 4 else [0.0, rise - 1.0, end]
-    stop = end if until is None else until
 
     def cycled(step: Any) -> Any:
-        place = lesser(step, stop)
+        values, rise, end = ways(), pct_start * total_steps, total_steps - 1
+        back = [2.0 * rise - 2.0] if len(values) == 4 else []
+        ends = [0.0, rise - 1.0, *back, end]
+        place = lesser(step, end if until is None else until)
         phases = []
         for k in range(len(values) - 1):
             length = ends[k + 1] - ends[k]
@@ -591,7 +601,14 @@ def warmup_cosine(peak: Any, warmup_steps: Any, steps: Any, floor: Any = 0.0) ->
 
     Source: Goyal et al. (2017), Accurate, large minibatch SGD; Loshchilov and Hutter (2017), SGDR.
     """
-    return warmup(cosine_decay(peak, steps - warmup_steps, floor), warmup_steps)
+
+    def rate(step: Any) -> Any:
+        return warmup(cosine_decay(peak, steps - warmup_steps, floor), warmup_steps)(step)
+
+    check(
+        steps > warmup_steps, "warmup_cosine: steps must be more than warmup_steps, not {}", steps
+    )
+    return rate
 
 
 @schedule
@@ -626,7 +643,12 @@ def noam(d_model: Any, warmup_steps: Any = 4000, factor: Any = 1.0) -> Any:
     Source: Vaswani et al. (2017), Attention is all you need.
     """
     _positive("noam", d_model=d_model, warmup_steps=warmup_steps)
-    return inverse_square_root(factor / sqrt(d_model * warmup_steps * 1.0), warmup_steps)
+
+    def rate(step: Any) -> Any:
+        peak = factor / sqrt(d_model * warmup_steps * 1.0)
+        return inverse_square_root(peak, warmup_steps)(step)
+
+    return rate
 
 
 #: How a warm-up-stable-decay schedule may end: functions of the peak, the steps and the floor.
