@@ -68,8 +68,8 @@ def lbfgs(
     >>> rule = tg.optim.functional.lbfgs(line_search_fn="strong_wolfe")
     >>> params = [tg.tensor([1.0, -2.0])]
     >>> params, state = rule.update(params, None, rule.init(params), value_and_grad=look)
-    >>> params
-    [tensor([3., 3.])]
+    >>> [round(x, 3) for x in params[0].tolist()]
+    [3.0, 3.0]
 
     Source: Liu and Nocedal (1989), On the limited memory BFGS method for large scale optimization;
     the line search as in Schmidt's minFunc (2005), which torch follows.
@@ -307,8 +307,8 @@ class LBFGS(Optimizer):
     ...     return loss
     >>> optimizer.step(closure).item()
     29.0
-    >>> w
-    tensor([3., 3.], requires_grad=True)
+    >>> [round(x, 3) for x in w.tolist()]
+    [3.0, 3.0]
     """
 
     rule = staticmethod(lbfgs)
