@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tapegrad import Tensor, clone, grad, zeros_like
+from tapegrad import Tensor, clone, enable_grad, grad, set_grad_enabled, zeros_like
 from tapegrad.trees import flatten, tree_map, unflatten
 
 from .rule import Params, Rule
@@ -47,21 +47,23 @@ class Run:
     ) -> tuple[Tensor, Params]:
         """The loss of a batch, and its gradients."""
         leaves, recipe = flatten(params)
-        value = self.loss(params, batch)
+        leaves = [w if w.requires_grad else begin(w) for w in leaves]
+        with enable_grad():
+            value = self.loss(unflatten(recipe, leaves), batch)
         return value, unflatten(recipe, grad(value, leaves, create_graph=create_graph))
 
     def step(
         self, params: Params, state: Any, batch: Any, create_graph: bool = True
     ) -> tuple[Params, Any]:
-        """One step of the rule."""
-        _, grads = self.gradients(params, batch, create_graph)
-        if not self.rule.evaluates:
-            return self.rule.update(params, grads, state)
+        """One step of the rule; off the tape if ``create_graph`` is False."""
 
         def value_and_grad(params: Params) -> tuple[Tensor, Params]:
             return self.gradients(params, batch, create_graph)
 
-        return self.rule.update(params, grads, state, value_and_grad=value_and_grad)
+        _, grads = value_and_grad(params)
+        extra = {"value_and_grad": value_and_grad} if self.rule.evaluates else {}
+        with set_grad_enabled(create_graph):
+            return self.rule.update(params, grads, state, **extra)
 
     def steps(self, params: Params, state: Any, batches: Iterable[Any]) -> tuple[Params, Any]:
         """A stretch of steps, all of them on the tape."""

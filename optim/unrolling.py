@@ -100,6 +100,10 @@ def differentiated(
         raise ValueError(f"unroll: method is one of {known}, not {method!r}")
     if solver not in SOLVERS:
         raise ValueError(f"unroll: solver is one of {sorted(SOLVERS)}, not {solver!r}")
+    if not isinstance(run.rule, Rule):
+        raise TypeError(
+            f"unroll: rule must be a rule, such as functional.sgd(lr=0.1), not {run.rule!r:.60}"
+        )
     if not run.wrt:
         raise ValueError("unroll: wrt names nothing to differentiate by")
     for name, x in zip(run.names, run.wrt, strict=True):

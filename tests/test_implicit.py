@@ -66,6 +66,20 @@ def test_implicit_at_a_minimum_with_a_formula(solver):
         np.testing.assert_allclose(a.numpy(), b, rtol=1e-8)
 
 
+def test_implicit_after_a_rule_that_has_no_derivative():
+    """L-BFGS searches, which is no formula; where it ends is a minimum all the same."""
+    loss, outer, settings, value, expected = ridge()
+    rule = functional.lbfgs(
+        line_search_fn="strong_wolfe", tolerance_grad=1e-13, tolerance_change=0.0
+    )
+    start = [tg.zeros(4, dtype="float64")]
+    batches = [slice(0, 30)] * 3
+    found = unroll(rule, loss, start, batches, outer=outer, wrt=settings, method="implicit")
+    assert found[0].item() == pytest.approx(value, rel=1e-10)
+    for a, b in zip(found[1], expected, strict=True):
+        np.testing.assert_allclose(a.numpy(), b, rtol=1e-8)
+
+
 def test_implicit_agrees_with_the_run_itself():
     """A curved loss, with a setting in the outer loss too."""
     draw = tg.Generator().manual_seed(0)

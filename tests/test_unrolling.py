@@ -179,6 +179,17 @@ def test_wrappers_of_rules(method):
     np.testing.assert_allclose(values(found), values(list(expected)), rtol=1e-8)
 
 
+@pytest.mark.parametrize("method", EXACT[1:])
+def test_a_tower_of_rules(method):
+    """Whose state is not built the same before and after the first step."""
+    rates = [real(0.01), real(1e-6), real(1e-18)]
+    rule = functional.tower([functional.sgd] * 3, rates)
+    run = functools.partial(
+        unroll, rule, bowl, [real([1.0, -2.0])], range(6), outer=bowl, wrt=rates
+    )
+    np.testing.assert_allclose(values(run(method=method)), values(run(method="reverse")), rtol=1e-8)
+
+
 @pytest.mark.parametrize("method", [*EXACT, "reversible"])
 def test_random_losses_draw_the_same_again(method):
     lr, mu = real(0.05), real(0.9)
@@ -308,6 +319,8 @@ def test_refuses():
         run(wrt=lr, method="backwards")
     with pytest.raises(ValueError, match=r"solver is one of .*neumann.*, not 'lu'"):
         run(wrt=lr, solver="lu")
+    with pytest.raises(TypeError, match=r"rule must be a rule, such as functional.sgd\(lr=0.1\)"):
+        unroll(functional.sgd, bowl, start, range(3), outer=bowl, wrt=lr)
     with pytest.raises(ValueError, match="nothing to differentiate by"):
         run(wrt=[])
     with pytest.raises(TypeError, match=r"wrt\['lr'\] must be a Tensor of floats, not float"):
