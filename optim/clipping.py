@@ -30,7 +30,7 @@ def global_norm(grads: Params, norm_type: float = 2.0) -> Tensor:
     >>> tg.optim.functional.global_norm([tg.tensor([3.0]), tg.tensor([4.0])])
     tensor(5.)
     """
-    entries = [g.reshape(-1) for g in _listed(grads)]
+    entries = [g if g.ndim == 1 else g.reshape(-1) for g in _listed(grads)]
     if not entries:
         return tensor(0.0)
     # One vector, not a norm of norms: its second derivatives are right at a gradient of zeros too.

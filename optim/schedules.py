@@ -61,12 +61,16 @@ __all__ = [
 def _positive(what: str, **lengths: Any) -> None:
     """Refuse lengths that are not more than 0."""
     for name, value in lengths.items():
+        if type(value) in (int, float) and value > 0:
+            continue  # the common case, at no cost
         check(value > 0, f"{what}: {name} must be more than 0, not {{}}", value)
 
 
 def _fractions(what: str, **factors: Any) -> None:
     """Refuse factors that are not between 0 and 1."""
     for name, value in factors.items():
+        if type(value) in (int, float) and 0 <= value <= 1:
+            continue
         held = (value >= 0) & (value <= 1)
         check(held, f"{what}: {name} must be between 0 and 1, not {{}}", value)
 
