@@ -206,13 +206,14 @@ def _refuse_nonfinite(
     """Raise for a norm that is NaN or inf, naming the tensors that make it so."""
     if isfinite(norm).all():
         return
-    kind = "tensors" if what == "get_total_norm" else "parameters"
+    kind, which = {
+        "clip_grad_norm_": ("parameters", "the global norm of the gradients"),
+        "clip_each_grad_norm_": ("parameters", "a norm of the gradients"),
+    }.get(what, ("tensors", "the norm of the tensors"))
     found = [
         f"{kind}[{i}] (shape {p.shape}{f', name {p.name!r}' if p.name else ''})"
         for i, (p, g) in enumerate(zip(named, grads, strict=True))
         if g is not None and not isfinite(g).all()
     ]
     why = f"that of {', '.join(found)} is NaN or inf" if found else "it is out of range"
-    raise RuntimeError(
-        f"{what}: the norm of the gradients is not finite, because {why}. Nothing was scaled."
-    )
+    raise RuntimeError(f"{what}: {which} is not finite, because {why}. Nothing was scaled.")
