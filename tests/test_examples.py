@@ -1,5 +1,6 @@
 """The examples run; a few steps of each."""
 
+import itertools
 import re
 import subprocess
 import sys
@@ -28,3 +29,51 @@ def test_learn_the_loss():
     table = re.findall(r"^ +\d+ +\S+ +\S+ +\S+ +(\S+)$", shown, re.MULTILINE)
     assert len(table) == 7 and float(table[-1]) < float(table[0])
     assert "good sensor" in shown and "with equal weights" in shown
+
+
+def test_maml_sinusoids():
+    shown = run("maml_sinusoids.py", "--updates", "100")
+    reverse, measured = re.search(r"(\S+) by reverse mode, (\S+) measured", shown).groups()
+    assert float(reverse) == pytest.approx(float(measured), rel=1e-3)
+    losses = [float(found) for found in re.findall(r"^  MAML .* loss (\S+)$", shown, re.MULTILINE)]
+    assert len(losses) == 5 and losses[-1] < 0.5 * losses[0]
+    assert len(re.findall(r"^ +\d+ +\S+ +\S+$", shown, re.MULTILINE)) == 5
+
+
+def test_hyper_towers():
+    pytest.importorskip("sklearn")
+    shown = run("hyper_towers.py", "--steps", "100")
+    ratios = [float(found) for found in re.search(r"worst / best(.*)", shown)[1].split()]
+    assert len(ratios) == 4
+    assert all(higher < lower for lower, higher in itertools.pairwise(ratios))
+    assert len(re.findall(r"^ +1e[-+]\d\d( +\S+){4}$", shown, re.MULTILINE)) == 14
+
+
+def test_learned_rates():
+    pytest.importorskip("sklearn")
+    shown = run("learned_rates.py", "--updates", "20")
+    reverse, measured = re.search(r"(\S+) by reverse mode, (\S+) measured", shown).groups()
+    assert float(reverse) == pytest.approx(float(measured), rel=1e-3)
+    table = re.findall(r"^ +\d+ +\S+ +\S+ +\S+ +(\S+)$", shown, re.MULTILINE)
+    assert len(table) == 7 and float(table[-1]) < float(table[0])
+    found = dict(
+        re.findall(r"^  (the best single one|learned).* (\S+) +\S+%$", shown, re.MULTILINE)
+    )
+    assert float(found["learned"]) < float(found["the best single one"])
+
+
+@pytest.mark.parametrize("name", ["hyper_towers.py", "learned_rates.py"])
+def test_without_scikit_learn_the_extra_is_named(name):
+    code = (
+        "import runpy, sys\n"
+        "sys.modules['sklearn'] = None\n"
+        "_, folder, name = sys.argv\n"
+        "sys.path.insert(0, folder)\n"
+        "sys.argv = [name]\n"
+        "runpy.run_path(folder + '/' + name, run_name='__main__')"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code, str(EXAMPLES), name], capture_output=True, text=True
+    )
+    assert ended.returncode == 1
+    assert ended.stderr.endswith('pip install "tapegrad[demo]"\n')
