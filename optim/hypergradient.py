@@ -62,7 +62,7 @@ def tuned(rule: Callable[..., Rule], by: Rule, **settings: Any) -> Rule:
     ``settings``. All of it is differentiable, by the settings of ``by`` and the initial settings
     too.
 
-    Raises TypeError without settings to tune, for one that is not a float or Tensor, and for rules
+    Raises TypeError without settings to tune, for one that is no number or Tensor, and for rules
     that evaluate the loss themselves (tune inside of those: ``sam(tuned(...))``).
 
     >>> import tapegrad as tg
@@ -82,10 +82,11 @@ def tuned(rule: Callable[..., Rule], by: Rule, **settings: Any) -> Rule:
     if not settings:
         raise TypeError("tuned: name the settings to tune, with their initial values: lr=0.1")
     for name, value in settings.items():
-        real = isinstance(value, float) or (isinstance(value, Tensor) and value.is_floating_point())
+        floating = isinstance(value, Tensor) and value.is_floating_point()
+        real = floating or (isinstance(value, (int, float)) and not isinstance(value, bool))
         if not real:
             raise TypeError(
-                f"tuned: {name} must be a float or a Tensor of floats, not {value!r}; what is not "
+                f"tuned: {name} must be a number or a Tensor of floats, not {value!r}; what is not "
                 "tuned goes into the rule, by functools.partial"
             )
     if rule(**settings).evaluates or by.evaluates:

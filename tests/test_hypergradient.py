@@ -348,8 +348,8 @@ def test_one_rate_for_all_parameters():
 def test_settings_that_cannot_be_tuned():
     with pytest.raises(TypeError, match="name the settings to tune"):
         tuned(sgd, by=sgd(lr=0.1))
-    for value in (True, 1, (0.9, 0.99), tg.tensor([1, 2]), lambda step: 0.1):
-        with pytest.raises(TypeError, match="lr must be a float or a Tensor of floats"):
+    for value in (True, (0.9, 0.99), tg.tensor([1, 2]), lambda step: 0.1):
+        with pytest.raises(TypeError, match="lr must be a number or a Tensor of floats"):
             tuned(sgd, by=sgd(lr=0.1), lr=value)
     with pytest.raises(ValueError, match=r"lr must be at least 0, not -0\.1"):
         tuned(sgd, by=sgd(lr=0.1), lr=-0.1)
@@ -362,6 +362,12 @@ def test_a_rate_that_would_be_negative_is_named():
     params, state = rule.update([tg.tensor(1.0)], [tg.tensor(1.0)], rule.init([tg.tensor(1.0)]))
     with pytest.raises(ValueError, match=r"lr must be at least 0, not -9\.8"):
         rule.update(params, [tg.tensor(-1.0)], state)
+
+
+def test_whole_numbers_are_rates():
+    (one, state), (other, _) = path(tower([adam, adam], [1, 0]), 3)[-1], path(adam(lr=1.0), 3)[-1]
+    np.testing.assert_array_equal(one[0].numpy(), other[0].numpy())
+    assert rates_of(state)[0].dtype == np.dtype("float64")
 
 
 def test_towers_of_nothing():
