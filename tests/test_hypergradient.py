@@ -11,7 +11,16 @@ import pytest
 
 import tapegrad as tg
 from tapegrad import optim
-from tapegrad.optim.functional import adam, chain, clip_by_global_norm, rmsprop, sgd, tower, tuned
+from tapegrad.optim.functional import (
+    adam,
+    chain,
+    clip_by_global_norm,
+    rmsprop,
+    sam,
+    sgd,
+    tower,
+    tuned,
+)
 
 A = np.array([[1.0, 0.3, 0.0], [0.3, 0.5, -0.1], [0.0, -0.1, 0.2]])
 B = np.array([1.0, -2.0, 0.5])
@@ -331,6 +340,18 @@ def test_it_goes_inside_other_rules():
     params, state = path(rule, 5)[-1]
     assert np.linalg.norm(params[0].numpy() - START) < 0.05 * 5 * 0.1
     assert rates_of(state)[0].item() > 0.02
+
+
+def test_it_goes_inside_sam():
+    """Tuned by the gradients that SAM steps with, those of the shifted points."""
+    look = tg.func.value_and_grad(loss_of)
+    rule = sam(tuned(sgd, by=sgd(lr=0.002), lr=0.01), rho=0.05)
+    params = [tg.tensor(START)]
+    state, steps = rule.init(params), []
+    for _ in range(2):
+        params, state = rule.update(params, gradients(params), state, value_and_grad=look)
+        steps.append(state.last[1][0].numpy())
+    assert state.settings["lr"].item() == pytest.approx(0.01 + 0.002 * (steps[0] @ steps[1]))
 
 
 def test_one_rate_for_all_parameters():
