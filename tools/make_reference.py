@@ -113,7 +113,8 @@ def signature_of(thing: Any, skip: int = 0) -> str | None:
         for p in list(signature.parameters.values())[skip:]
         if not p.name.startswith("_")
     ]
-    return str(signature.replace(parameters=kept, return_annotation=inspect.Signature.empty))
+    text = str(signature.replace(parameters=kept, return_annotation=inspect.Signature.empty))
+    return re.sub(r"<class '(?:[\w.]*\.)?(\w+)'>", r"\1", text)  # a class by its name
 
 
 # -- what there is ----------------------------------------------------------------------------
