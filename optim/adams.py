@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from tapegrad import Tensor, abs, as_tensor, maximum, safe_sqrt, where, zeros_like
 
 from .optimizer import Optimizer
-from .rule import Rule, at_least_zero, below_one, directed, moving_average, per_parameter
+from .rule import Rule, at_least_zero, below_one, directed, moving_average, per_parameter, so_many
 from .table import Row
 
 __all__ = [
@@ -46,8 +46,10 @@ def adam(
 
     m̂ = m/(1-β₁ᵗ) and v̂ = v/(1-β₂ᵗ). ``weight_decay`` adds λ·w to the gradient, or with
     ``decoupled_weight_decay`` shrinks w by lr·λ (see :func:`adamw`). ``amsgrad`` divides by the
-    largest v so far. All real settings may be numbers, Tensors or schedules. At g = v = 0 the
-    step's derivative by g is that of the formula with √v held: -lr/ε at the first step.
+    largest v so far. All real settings may be numbers, Tensors or schedules.
+
+    At g = v = 0 the step's derivative by g is the true one: -lr/ε at the first step, and later,
+    with no gradient before, -(lr/ε)(1-β₁)/(1-β₁ᵗ).
 
     Raises ValueError for a negative setting, or a beta outside [0, 1).
 
@@ -61,6 +63,7 @@ def adam(
     beyond.
     """
     at_least_zero("adam", lr=lr, eps=eps, weight_decay=weight_decay)
+    so_many("adam", 2, betas=betas)
     below_one("adam", betas=betas)
 
     def start(w: Tensor) -> Moments:
@@ -73,8 +76,10 @@ def adam(
         g, w = _decayed(g, w, maximize, decay, lr, decoupled_weight_decay)
         m = moving_average(memory.exp_avg, g, beta1)
         v = moving_average(memory.exp_avg_sq, g * g, beta2)
-        largest = None if memory.max_exp_avg_sq is None else maximum(memory.max_exp_avg_sq, v)
-        root = safe_sqrt(v if largest is None else largest) / (1.0 - beta2**t) ** 0.5
+        largest = memory.max_exp_avg_sq
+        if amsgrad:
+            largest = v if largest is None else maximum(largest, v)
+        root = safe_sqrt(largest if amsgrad else v) / (1.0 - beta2**t) ** 0.5
         return w - lr / (1.0 - beta1**t) * m / (root + eps), Moments(m, v, largest)
 
     return per_parameter(start, move, lr=lr, betas=betas, eps=eps, decay=weight_decay)
@@ -141,6 +146,7 @@ def adamax(
     Source: Kingma and Ba (2015), Adam, section 7.1.
     """
     at_least_zero("adamax", lr=lr, eps=eps, weight_decay=weight_decay)
+    so_many("adamax", 2, betas=betas)
     below_one("adamax", betas=betas)
 
     def start(w: Tensor) -> InfinityMoments:
@@ -204,6 +210,7 @@ def nadam(
     Source: Dozat (2016), Incorporating Nesterov momentum into Adam.
     """
     at_least_zero("nadam", lr=lr, eps=eps, weight_decay=weight_decay, momentum_decay=momentum_decay)
+    so_many("nadam", 2, betas=betas)
     below_one("nadam", betas=betas)
 
     def start(w: Tensor) -> NesterovMoments:
@@ -268,6 +275,7 @@ def radam(
     Source: Liu et al. (2020), On the variance of the adaptive learning rate and beyond.
     """
     at_least_zero("radam", lr=lr, eps=eps, weight_decay=weight_decay)
+    so_many("radam", 2, betas=betas)
     below_one("radam", betas=betas)
 
     def start(w: Tensor) -> Moments:

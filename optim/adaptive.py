@@ -16,6 +16,7 @@ from .rule import (
     moving_average,
     must_be,
     per_parameter,
+    so_many,
 )
 from .table import Row
 
@@ -94,12 +95,13 @@ def rmsprop(
     ) -> tuple[Tensor, Squares]:
         g = directed(g, w, maximize, decay)
         v = moving_average(memory.square_avg, g * g, alpha)
-        mean = None if memory.grad_avg is None else moving_average(memory.grad_avg, g, alpha)
-        spread = v if mean is None else clip(v - mean * mean, min=0.0)
+        velocity, mean, spread = memory.momentum_buffer, memory.grad_avg, v
+        if centered:
+            mean = moving_average(zeros_like(w) if mean is None else mean, g, alpha)
+            spread = clip(v - mean * mean, min=0.0)
         step = g / (safe_sqrt(spread) + eps)
-        velocity = memory.momentum_buffer
-        if velocity is not None:
-            step = velocity = velocity * mu + step
+        if remembers:
+            step = velocity = step if velocity is None else velocity * mu + step
         return w - lr * step, Squares(v, velocity, mean)
 
     return per_parameter(start, move, lr=lr, alpha=alpha, eps=eps, decay=weight_decay, mu=momentum)
@@ -304,7 +306,8 @@ def adafactor(
     Source: Shazeer and Stern (2018), Adafactor, adaptive learning rates with sublinear memory cost.
     """
     at_least_zero("adafactor", lr=lr, weight_decay=weight_decay)
-    at_least_zero("adafactor", **{f"eps[{i}]": e for i, e in enumerate(eps) if e is not None})
+    so_many("adafactor", 2, eps=eps)
+    at_least_zero("adafactor", **{"eps[0]": 0 if eps[0] is None else eps[0], "eps[1]": eps[1]})
     must_be("adafactor", "at most 0", lambda power: power <= 0, beta2_decay=beta2_decay)
     must_be("adafactor", "at least 1", lambda d: d >= 1, d=d)
 

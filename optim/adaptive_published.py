@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from tapegrad import Tensor, safe_sqrt, sign, zeros_like
 
 from .optimizer import Optimizer
-from .rule import Rule, at_least_zero, below_one, is_off, moving_average, per_parameter
+from .rule import Rule, at, at_least_zero, below_one, is_off, moving_average, per_parameter, so_many
 from .table import Row
 
 __all__ = ["AdaBelief", "Adan", "Yogi", "adabelief", "adan", "yogi"]
@@ -64,6 +64,7 @@ def adan(
     models.
     """
     at_least_zero("adan", lr=lr, eps=eps, weight_decay=weight_decay)
+    so_many("adan", 3, betas=betas)
     below_one("adan", betas=betas)
 
     def start(w: Tensor) -> Differences:
@@ -114,6 +115,7 @@ def adabelief(
     gradients.
     """
     at_least_zero("adabelief", lr=lr, eps=eps, weight_decay=weight_decay)
+    so_many("adabelief", 2, betas=betas)
     below_one("adabelief", betas=betas)
 
     def start(w: Tensor) -> Belief:
@@ -142,12 +144,13 @@ def yogi(
     """Yogi: Adam, whose v goes towards g² by steps that do not grow with v.
 
     m ← β₁m + (1-β₁)g, v ← v - (1-β₂)·sign(v - g²)·g², w ← (1 - lr·λ)·w - lr·m/(√v + ε), from m = 0
-    and v = ``initial_accumulator`` (a number or a Tensor), and not freed of their start: the
-    paper's Algorithm 2 (some other implementations divide m and v as Adam does). Weight decay λ is
-    decoupled. The other real settings may be schedules too.
+    and v = ``initial_accumulator``, and not freed of their start: the paper's Algorithm 2 (some
+    other implementations divide m and v as Adam does). Weight decay λ is decoupled. All real
+    settings may be numbers, Tensors or schedules (of ``initial_accumulator`` the first value
+    counts).
 
-    The derivative of the sign is 0; at g = v = 0
-    that of √v counts as 0, so that the step's derivative by g is that of m: -lr·(1-β₁)/ε.
+    The derivative of the sign is 0. At g = v = 0 the step's derivative by g is the true one,
+    -lr·(1-β₁)/ε.
 
     Raises ValueError for a negative setting, or a beta outside [0, 1).
 
@@ -161,10 +164,11 @@ def yogi(
     at_least_zero(
         "yogi", lr=lr, eps=eps, initial_accumulator=initial_accumulator, weight_decay=weight_decay
     )
+    so_many("yogi", 2, betas=betas)
     below_one("yogi", betas=betas)
 
     def start(w: Tensor) -> Moments:
-        return Moments(zeros_like(w), zeros_like(w) + initial_accumulator)
+        return Moments(zeros_like(w), zeros_like(w) + at(initial_accumulator, 0))
 
     def move(
         w: Tensor, g: Tensor, memory: Moments, t: int, lr: Any, betas: Any, eps: Any, decay: Any

@@ -8,7 +8,7 @@ from tapegrad import Tensor, as_tensor, clip, maximum, where, zeros_like
 
 from .optimizer import Optimizer
 from .reversible import ExactMomentum
-from .rule import Rule, at, at_least_zero, directed, is_off, must_be, per_parameter
+from .rule import Rule, at, at_least_zero, directed, is_off, must_be, per_parameter, so_many
 from .table import Row
 
 __all__ = ["ASGD", "SGD", "Rprop", "asgd", "rprop", "sgd"]
@@ -17,7 +17,7 @@ __all__ = ["ASGD", "SGD", "Rprop", "asgd", "rprop", "sgd"]
 class Momentum(NamedTuple):
     """A velocity: the decaying sum of gradients."""
 
-    momentum_buffer: Tensor
+    momentum_buffer: Tensor | None = None
 
 
 def sgd(
@@ -34,6 +34,8 @@ def sgd(
     ``lr``, ``momentum`` μ, ``dampening`` τ, ``weight_decay`` λ: numbers, Tensors or schedules. The
     first velocity is the gradient itself. ``nesterov`` steps along g + μ·v. Without momentum
     (``momentum`` is the number 0) no velocity is kept.
+
+    The step is linear in g: at g = 0 its derivative is as everywhere, -lr at the first step.
 
     Raises ValueError for a negative setting, or ``nesterov`` without momentum or with dampening.
 
@@ -52,16 +54,17 @@ def sgd(
         raise ValueError("sgd: nesterov=True needs a momentum and no dampening")
     remembers = not is_off(momentum)
 
-    def start(w: Tensor) -> Any:
-        return Momentum(zeros_like(w)) if remembers else ()
+    def start(w: Tensor) -> Momentum:
+        return Momentum(zeros_like(w) if remembers else None)
 
     def move(
-        w: Tensor, g: Tensor, memory: Any, t: int, lr: Any, mu: Any, tau: Any, decay: Any
-    ) -> tuple[Tensor, Any]:
+        w: Tensor, g: Tensor, memory: Momentum, t: int, lr: Any, mu: Any, tau: Any, decay: Any
+    ) -> tuple[Tensor, Momentum]:
         g = directed(g, w, maximize, decay)
         if not remembers:
             return w - lr * g, memory
-        v = g if t == 1 else memory.momentum_buffer * mu + g * (1.0 - tau)
+        v = memory.momentum_buffer
+        v = g if t == 1 or v is None else v * mu + g * (1.0 - tau)
         return w - lr * (g + v * mu if nesterov else v), Momentum(v)
 
     rule = per_parameter(start, move, lr=lr, mu=momentum, tau=dampening, decay=weight_decay)
@@ -206,6 +209,7 @@ def rprop(
     learning: the RPROP algorithm.
     """
     at_least_zero("rprop", lr=lr)
+    so_many("rprop", 2, etas=etas, step_sizes=step_sizes)
     must_be("rprop", "between 0 and 1", lambda eta: (eta > 0) & (eta < 1), **{"etas[0]": etas[0]})
     must_be("rprop", "above 1", lambda eta: eta > 1, **{"etas[1]": etas[1]})
 

@@ -8,7 +8,16 @@ from tapegrad import Tensor, maximum, safe_sqrt, where, zeros_like
 
 from .clipping import global_norm
 from .optimizer import Optimizer
-from .rule import Rule, at_least_zero, below_one, directed, is_off, moving_average, per_parameter
+from .rule import (
+    Rule,
+    at_least_zero,
+    below_one,
+    directed,
+    is_off,
+    moving_average,
+    per_parameter,
+    so_many,
+)
 from .table import Row
 
 __all__ = ["LAMB", "LARS", "Muon", "lamb", "lars", "muon"]
@@ -66,6 +75,7 @@ def lamb(
     minutes.
     """
     at_least_zero("lamb", lr=lr, eps=eps, weight_decay=weight_decay)
+    so_many("lamb", 2, betas=betas)
     below_one("lamb", betas=betas)
 
     def start(w: Tensor) -> Moments:
@@ -162,8 +172,8 @@ def muon(
     For matrices only; give biases, embeddings and the last layer to AdamW. At B = 0 the derivative
     is that of the formula: X = B/ε there, hence -lr·s·aᵏ/ε·(the derivative of B by g) for k turns.
 
-    Raises ValueError for a negative setting, an unknown ``adjust_lr_fn``, 100 turns or more, or a
-    parameter that is no matrix.
+    Raises ValueError for a negative setting, an unknown ``adjust_lr_fn``, less than 0 or more than
+    99 turns, or a parameter that is no matrix.
 
     >>> import tapegrad as tg
     >>> rule = tg.optim.functional.muon(lr=1.0, weight_decay=0.0)
@@ -180,8 +190,9 @@ def muon(
         raise ValueError(
             f"muon: adjust_lr_fn is {sorted(ADJUSTMENTS)} or None, not {adjust_lr_fn!r}"
         )
-    if ns_steps >= 100:
-        raise ValueError(f"muon: ns_steps must be below 100, not {ns_steps}")
+    so_many("muon", 3, ns_coefficients=ns_coefficients)
+    if not isinstance(ns_steps, int) or not 0 <= ns_steps < 100:
+        raise ValueError(f"muon: ns_steps must be a whole number below 100, not {ns_steps}")
     adjust = ADJUSTMENTS[adjust_lr_fn or "original"]
 
     def start(w: Tensor) -> Velocity:

@@ -390,6 +390,8 @@ def _filled(name: str, i: int, memory: Any, given: Any) -> Any:
             f"{name}: the snapshot remembers {sorted(given)} of parameter {i}, not {sorted(fields)}"
         )
     for key, fresh in fields.items():
+        if given[key] is None and key in memory._field_defaults:
+            continue  # what is remembered only while a setting asks for it
         shape = getattr(given[key], "shape", ())
         if isinstance(fresh, Tensor) and shape != fresh.shape:
             raise ValueError(

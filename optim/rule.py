@@ -171,7 +171,7 @@ def at_least_zero(rule: str, **settings: Any) -> None:
     for name, value in settings.items():
         if type(value) in (int, float) and value >= 0:
             continue
-        if not callable(value) or isinstance(value, Tensor):
+        if is_known(rule, name, value):
             check(as_tensor(value) >= 0, f"{rule}: {name} must be at least 0, not {{}}", value)
 
 
@@ -186,7 +186,7 @@ def below_one(rule: str, **settings: Any) -> None:
     for name, value in settings.items():
         if isinstance(value, (tuple, list)):
             below_one(rule, **{f"{name}[{i}]": part for i, part in enumerate(value)})
-        elif not callable(value) or isinstance(value, Tensor):
+        elif is_known(rule, name, value):
             check(
                 (value >= 0) & (value < 1),
                 f"{rule}: {name} must be at least 0 and below 1, not {{}}",
@@ -203,5 +203,32 @@ def must_be(rule: str, what: str, holds: Callable[[Any], Any], **settings: Any) 
     tapegrad.errors.CheckError: adadelta: rho must be at most 1, not 1.5
     """
     for name, value in settings.items():
-        if not callable(value) or isinstance(value, Tensor):
+        if is_known(rule, name, value):
             check(holds(value), f"{rule}: {name} must be {what}, not {{}}", value)
+
+
+def is_known(rule: str, name: str, value: Any) -> bool:
+    """Whether a setting has its value already: schedules have not; what is no number is refused.
+
+    >>> from tapegrad.optim.rule import is_known
+    >>> is_known("adam", "lr", 0.1), is_known("adam", "lr", lambda step: 0.1 / (step + 1))
+    (True, False)
+    """
+    if value is None or isinstance(value, (str, tuple, list, dict)):
+        raise TypeError(f"{rule}: {name} must be a number, a Tensor or a schedule, not {value!r}")
+    return not callable(value) or isinstance(value, Tensor)
+
+
+def so_many(rule: str, count: int, **settings: Any) -> None:
+    """Check settings that are several numbers, such as betas.
+
+    >>> from tapegrad.optim.rule import so_many
+    >>> so_many("adam", 2, betas=(0.9,))
+    Traceback (most recent call last):
+    ValueError: adam: betas must be 2 numbers, not (0.9,)
+    """
+    for name, value in settings.items():
+        if callable(value) and not isinstance(value, Tensor):
+            continue
+        if isinstance(value, (int, float, str, type(None))) or len(value) != count:
+            raise ValueError(f"{rule}: {name} must be {count} numbers, not {value!r}")

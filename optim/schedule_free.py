@@ -23,6 +23,7 @@ from .rule import (
     below_one,
     moving_average,
     per_parameter,
+    so_many,
 )
 from .table import Row
 
@@ -171,6 +172,7 @@ def adamwschedulefree(
     at_least_zero(
         "adamwschedulefree", lr=lr, eps=eps, weight_decay=weight_decay, warmup_steps=warmup_steps
     )
+    so_many("adamwschedulefree", 2, betas=betas)
     below_one("adamwschedulefree", betas=betas)
 
     def start(w: Tensor) -> Averaged:
@@ -264,6 +266,11 @@ class ScheduleFree(Optimizer):
         >>> optimizer = tg.optim.SGDScheduleFree([tg.ones(1, requires_grad=True)])
         >>> optimizer.load_state_dict(optimizer.state_dict())
         """
+        if "training" not in state_dict:
+            raise ValueError(
+                f"{type(self).__name__}: the snapshot does not say with 'training' whether the "
+                "parameters were y (True) or the averages x (False): add it"
+            )
         super().load_state_dict(state_dict)
         self.training = state_dict["training"]
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from tapegrad import Tensor, sign, zeros_like
 
 from .optimizer import Optimizer
-from .rule import Rule, at_least_zero, below_one, moving_average, per_parameter
+from .rule import Rule, at_least_zero, below_one, moving_average, per_parameter, so_many
 from .table import Row
 
 __all__ = ["Lion", "lion"]
@@ -44,6 +44,7 @@ def lion(
     Source: Chen et al. (2023), Symbolic discovery of optimization algorithms.
     """
     at_least_zero("lion", lr=lr, weight_decay=weight_decay)
+    so_many("lion", 2, betas=betas)
     below_one("lion", betas=betas)
 
     def start(w: Tensor) -> Mean:

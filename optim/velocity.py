@@ -16,7 +16,7 @@ __all__ = ["KerasSGD", "kerassgd"]
 class Velocity(NamedTuple):
     """The last step, which the next one continues."""
 
-    velocity: Tensor
+    velocity: Tensor | None = None
 
 
 def kerassgd(
@@ -32,7 +32,8 @@ def kerassgd(
     on at their size. ``nesterov`` moves by μ·v - lr·g with the new v. ``weight_decay`` λ is
     decoupled: w ← (1 - lr·λ)·w first (in :func:`sgd` it adds to the gradient). Without momentum
     (``momentum`` is the number 0) no velocity is kept, and ``nesterov`` changes nothing. All real
-    settings may be numbers, Tensors or schedules.
+    settings may be numbers, Tensors or schedules. The step is linear in g: at g = 0 its derivative
+    is as everywhere, -lr, with ``nesterov`` -lr·(1 + μ).
 
     Raises ValueError for a negative setting, or a momentum above 1.
 
@@ -51,16 +52,17 @@ def kerassgd(
     must_be("kerassgd", "at most 1", lambda mu: mu <= 1, momentum=momentum)
     remembers = not is_off(momentum)
 
-    def start(w: Tensor) -> Any:
-        return Velocity(zeros_like(w)) if remembers else ()
+    def start(w: Tensor) -> Velocity:
+        return Velocity(zeros_like(w) if remembers else None)
 
     def move(
-        w: Tensor, g: Tensor, memory: Any, t: int, lr: Any, mu: Any, decay: Any
-    ) -> tuple[Tensor, Any]:
+        w: Tensor, g: Tensor, memory: Velocity, t: int, lr: Any, mu: Any, decay: Any
+    ) -> tuple[Tensor, Velocity]:
         w = w if is_off(decay) else w * (1.0 - lr * decay)
         if not remembers:
             return w - lr * g, memory
-        v = memory.velocity * mu - lr * g
+        v = memory.velocity
+        v = -lr * g if v is None else v * mu - lr * g
         return w + (v * mu - lr * g if nesterov else v), Velocity(v)
 
     return per_parameter(start, move, lr=lr, mu=momentum, decay=weight_decay)

@@ -424,3 +424,21 @@ def test_tensors_of_zeros_move(rule):
     assert moved.abs().sum().item() > 0
     for found in tg.grad(moved.sum(), [w, g]):
         assert np.isfinite(found.numpy()).all()
+
+
+def test_yogi_takes_the_first_value_of_a_schedule_to_begin_with():
+    found = []
+    for value in (0.5, lambda step: 0.5 + step):
+        w = tg.tensor(W0, requires_grad=True)
+        found.append(path_of(optim.Yogi([w], initial_accumulator=value), w, 3))
+    np.testing.assert_array_equal(*found)
+
+
+def test_schedule_free_refuses_a_snapshot_that_does_not_say_which_point_it_is():
+    w = tg.tensor(W0, requires_grad=True)
+    snapshot = optim.SGDScheduleFree([w], lr=0.1).state_dict()
+    del snapshot["training"]
+    optimizer = optim.SGDScheduleFree([w], lr=0.5)
+    with pytest.raises(ValueError, match="'training'"):
+        optimizer.load_state_dict(snapshot)
+    assert optimizer.param_groups[0]["lr"] == 0.5

@@ -471,3 +471,98 @@ def test_the_state_has_the_names_of_torch(name, settings):
     (w * w).sum().backward()
     optimizer.step()
     assert list(optimizer.state_dict()["state"][0]) == ["step", *names]
+
+
+@pytest.mark.parametrize(
+    "form, first, then",
+    [
+        (optim.SGD, {"momentum": 0.0}, {"momentum": 0.9}),
+        (optim.KerasSGD, {"momentum": 0.0}, {"momentum": 0.9}),
+        (optim.RMSprop, {"momentum": 0.0}, {"momentum": 0.9}),
+        (optim.RMSprop, {"centered": False}, {"centered": True}),
+        (
+            optim.Adam,
+            {"amsgrad": False, "betas": (0.9, 0.5)},
+            {"amsgrad": True, "betas": (0.9, 0.5)},
+        ),
+    ],
+)
+@pytest.mark.parametrize("turned", ["on", "off"])
+def test_what_is_turned_on_or_off_in_mid_run_counts_from_then(form, first, then, turned):
+    if turned == "off":
+        first, then = then, first
+
+    def steps(optimizer, w, gradients):
+        for g in gradients:
+            w.grad = tg.tensor([g], dtype="float64")
+            optimizer.step()
+        return w.item()
+
+    def run(changes, **settings):
+        w = leaf([1.0])
+        optimizer = form([w], lr=0.1, **settings)
+        steps(optimizer, w, [1.0, 1.5])
+        optimizer.param_groups[0].update(changes)
+        for saved in (False, True):  # a snapshot just after, and one later
+            again = leaf(w.tolist())
+            other = form([again])
+            other.load_state_dict(optimizer.state_dict())
+            if saved:
+                return steps(other, again, [0.5, 0.7])
+            assert steps(other, again, [0.3]) == steps(optimizer, w, [0.3])
+
+    assert run(then, **first) != pytest.approx(run({}, **first), rel=1e-9)
+
+
+def test_momentum_turned_off_and_on_goes_on_with_its_velocity_as_in_torch():
+    w = leaf([1.0])
+    optimizer = optim.SGD([w], lr=0.1)
+    for momentum in (0.0, 0.5, 0.0, 0.5):
+        optimizer.param_groups[0]["momentum"] = momentum
+        w.grad = tg.ones(1, dtype="float64")
+        optimizer.step()
+    # 1, then v = 1, then 1 (v rests), then v = 0.5 + 1
+    assert w.item() == pytest.approx(1.0 - 0.1 * (1 + 1 + 1 + 1.5))
+
+
+@pytest.mark.parametrize(
+    "form, settings, message",
+    [
+        (optim.Adam, {"betas": (0.9,)}, r"adam: betas must be 2 numbers, not \(0.9,\)"),
+        (optim.Adamax, {"betas": 0.9}, "adamax: betas must be 2 numbers, not 0.9"),
+        (optim.NAdam, {"betas": "no"}, "nadam: betas must be 2 numbers, not 'no'"),
+        (optim.RAdam, {"betas": (0.9, 0.9, 0.9)}, "radam: betas must be 2 numbers"),
+        (optim.Lion, {"betas": (0.9,)}, "lion: betas must be 2 numbers"),
+        (optim.LAMB, {"betas": (0.9,)}, "lamb: betas must be 2 numbers"),
+        (optim.Adan, {"betas": (0.9, 0.99)}, "adan: betas must be 3 numbers"),
+        (optim.AdaBelief, {"betas": (0.9,)}, "adabelief: betas must be 2 numbers"),
+        (optim.Yogi, {"betas": (0.9,)}, "yogi: betas must be 2 numbers"),
+        (optim.AdamWScheduleFree, {"betas": (0.9,)}, "schedulefree: betas must be 2 numbers"),
+        (optim.Rprop, {"etas": 0.5}, "rprop: etas must be 2 numbers, not 0.5"),
+        (optim.Rprop, {"step_sizes": (0.5,)}, "rprop: step_sizes must be 2 numbers"),
+        (optim.Adafactor, {"eps": 1e-3}, "adafactor: eps must be 2 numbers, not 0.001"),
+        (optim.Adafactor, {"eps": (1e-3, None)}, r"adafactor: eps\[1\] must be a number"),
+        (optim.Muon, {"ns_coefficients": (1.0, 2.0)}, "muon: ns_coefficients must be 3 numbers"),
+        (optim.Muon, {"ns_steps": -1}, "muon: ns_steps must be a whole number below 100, not -1"),
+        (optim.Muon, {"ns_steps": 2.5}, "muon: ns_steps must be a whole number below 100, not 2.5"),
+        (optim.SGD, {"lr": "0.1"}, "sgd: lr must be a number, a Tensor or a schedule, not '0.1'"),
+        (optim.Adam, {"lr": None}, "adam: lr must be a number, a Tensor or a schedule, not None"),
+        (optim.Adam, {"betas": (0.9, "b")}, r"adam: betas\[1\] must be a number"),
+        (optim.Adadelta, {"rho": [0.9]}, "adadelta: rho must be a number"),
+    ],
+)
+def test_settings_of_the_wrong_kind_are_refused_when_they_are_given(form, settings, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        form([tg.ones(2, 2, requires_grad=True)], **settings)
+
+
+def test_pairs_may_be_tensors_and_schedules():
+    found = []
+    for betas in ((0.8, 0.9), tg.tensor([0.8, 0.9], dtype="float64"), lambda step: (0.8, 0.9)):
+        w = leaf([1.0])
+        optimizer = optim.Adam([w], betas=betas)
+        for g in (1.0, 0.5):
+            w.grad = tg.tensor([g], dtype="float64")
+            optimizer.step()
+        found.append(w.item())
+    assert found == pytest.approx([found[0]] * 3, rel=1e-14)
