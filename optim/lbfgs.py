@@ -61,7 +61,8 @@ def lbfgs(
     the tape: the line search compares losses, which is no formula. Update raises RuntimeError for
     parameters or a rate that ask for a derivative (call it under ``no_grad()``).
 
-    Raises ValueError for a negative setting, or an unknown line search.
+    Raises ValueError for a negative setting, a count that is not whole, an unknown line search, or
+    a loss that is nan where the search looks.
 
     >>> import tapegrad as tg
     >>> look = tg.func.value_and_grad(lambda params: ((params[0] - 3.0) ** 2).sum())
@@ -78,6 +79,12 @@ def lbfgs(
     if line_search_fn not in (None, "strong_wolfe"):
         raise ValueError(f"lbfgs: line_search_fn is 'strong_wolfe' or None, not {line_search_fn!r}")
     most = max_iter * 5 // 4 if max_eval is None else max_eval
+    counts = {"max_iter": (max_iter, 0), "max_eval": (most, 0), "history_size": (history_size, 1)}
+    for name, (count, least) in counts.items():
+        if not isinstance(count, int) or count < least:
+            raise ValueError(
+                f"lbfgs: {name} must be a whole number of at least {least}, not {count!r}"
+            )
 
     def init(params: Params) -> State:
         return State(0, [Curvature()])
@@ -144,7 +151,7 @@ def lbfgs(
                 break
         return x, memory._replace(func_evals=memory.func_evals + evaluations)
 
-    return Rule(init, update, evaluates=True, together=True)
+    return Rule(init, update, evaluates=True, together=True, alone=True)
 
 
 def _direction(memory: Curvature, g: Tensor, most: int) -> Curvature:
@@ -200,6 +207,8 @@ def _strong_wolfe(
     interpolation; ``most`` bounds the looks after the first, ``least`` the bracket's width.
     """
     loss, g, slope = start
+    if t == 0:  # a rate of 0, as at the beginning of a warm-up
+        return loss, g, t, 0
     before: Place = (0.0, loss, g, slope)
     here = look(t)
     looks, turns, met = 1, 0, False
@@ -210,6 +219,11 @@ def _strong_wolfe(
         if value > loss + ARMIJO * t * slope or (turns > 1 and value >= before[1]):
             break
         if max(tilt, -tilt) <= -WOLFE * slope:
+            if value != value:
+                raise ValueError(
+                    "lbfgs: the loss is nan where the line search looks, which can compare numbers "
+                    "only: begin where it is defined, or with a smaller lr"
+                )
             bracket, met = [here], True
             break
         if tilt >= 0:
@@ -334,6 +348,23 @@ class LBFGS(Optimizer):
         if self.param_groups:
             raise ValueError("LBFGS has one group of parameters: it moves all of them together")
         super().add_param_group(group)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take settings and state from a snapshot; raises ValueError, naming what does not fit.
+
+        >>> import tapegrad as tg
+        >>> optimizer = tg.optim.LBFGS([tg.ones(1, requires_grad=True)])
+        >>> optimizer.load_state_dict(optimizer.state_dict())
+        """
+        size = sum(p.numel() for group in self.param_groups for p in group["params"])
+        for remembered in state_dict["state"].values():
+            d = remembered.get("d")
+            if d is not None and d.shape != (size,):
+                raise ValueError(
+                    f"LBFGS: d has shape {d.shape} in the snapshot, not {(size,)}: the parameters "
+                    "there were others"
+                )
+        super().load_state_dict(state_dict)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Up to ``max_iter`` moves; ``closure`` is called for each; returns its first value."""

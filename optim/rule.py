@@ -27,7 +27,8 @@ class Rule(NamedTuple):
     ``value_and_grad``, a function of parameters that gives (loss, gradients). ``together``: what
     happens to one parameter depends on the others, so that they must be given all at once.
     ``exact``: how to make the steps in whole numbers, which can be undone; SGD with momentum has it
-    (:func:`tapegrad.optim.unroll` with ``method="reversible"``).
+    (:func:`tapegrad.optim.unroll` with ``method="reversible"``). ``alone``: the rule finds its
+    gradients itself and uses none that it is given, so that no other rule fits around it (L-BFGS).
 
     >>> import tapegrad as tg
     >>> rule = tg.optim.functional.sgd(lr=0.5)
@@ -42,6 +43,7 @@ class Rule(NamedTuple):
     evaluates: bool = False
     together: bool = False
     exact: Any = None
+    alone: bool = False
 
 
 class State(NamedTuple):

@@ -31,7 +31,8 @@ def sam(rule: Rule, rho: Any = 0.05, adaptive: bool = False) -> Rule:
     The direction of a gradient of length 0 has no derivative: at g = 0 nothing is shifted, and the
     shift's derivative by g counts as 0.
 
-    Raises ValueError for a negative ``rho``, or an update without ``value_and_grad``.
+    Raises ValueError for a negative ``rho``, or an update without ``value_and_grad``; TypeError for
+    what is no rule, and for one that uses no gradients (:func:`lbfgs`).
 
     >>> import tapegrad as tg
     >>> from tapegrad.optim.functional import sam, sgd
@@ -45,6 +46,7 @@ def sam(rule: Rule, rho: Any = 0.05, adaptive: bool = False) -> Rule:
     Source: Foret et al. (2021), Sharpness-aware minimization for efficiently improving
     generalization; Kwon et al. (2021), ASAM (``adaptive``, without its small constant η).
     """
+    _fits("sam: what it goes around", rule)
     at_least_zero("sam", rho=rho)
 
     def update(
@@ -89,6 +91,17 @@ def ascent(held: list[tuple[Any, Any, Any, bool]]) -> list[Tensor]:
     ]
 
 
+def _fits(what: str, rule: Any) -> None:
+    """Refuse what no rule can go around."""
+    if not isinstance(rule, Rule):
+        raise TypeError(f"{what} must be a rule, such as sgd(lr=0.1), not {rule!r:.60}")
+    if rule.alone:
+        raise TypeError(
+            f"{what} is lbfgs or its like, which goes without others: it finds its gradients by "
+            "itself, and remembers all parameters as one"
+        )
+
+
 class Slow(NamedTuple):
     """The slow weights, and what the rule below remembers."""
 
@@ -100,9 +113,11 @@ def lookahead(rule: Rule, k: int = 5, alpha: Any = 0.5) -> Rule:
     """Lookahead: after every ``k`` steps of ``rule`` go back to slow + α·(w - slow), the next slow.
 
     The slow weights begin as the parameters. ``alpha`` may be a number, a Tensor or a schedule (of
-    the steps of ``rule``). What ``rule`` remembers goes on, as in the paper.
+    the steps of ``rule``). What ``rule`` remembers goes on, as in the paper: so a schedule-free
+    rule, which remembers where it is, comes back from where it was put.
 
-    Raises ValueError for ``k`` below 1 or an ``alpha`` outside [0, 1].
+    Raises ValueError for ``k`` below 1 or an ``alpha`` outside [0, 1]; TypeError for what is no
+    rule, and for one that does not remember each parameter by itself (:func:`lbfgs`, ``tuned``).
 
     >>> import tapegrad as tg
     >>> from tapegrad.optim.functional import lookahead, sgd
@@ -116,12 +131,19 @@ def lookahead(rule: Rule, k: int = 5, alpha: Any = 0.5) -> Rule:
 
     Source: Zhang et al. (2019), Lookahead optimizer: k steps forward, 1 step back.
     """
-    if k < 1:
-        raise ValueError(f"lookahead: k must be at least 1, not {k}")
+    _fits("lookahead: what it goes around", rule)
+    if not isinstance(k, int) or k < 1:
+        raise ValueError(f"lookahead: k must be a whole number of at least 1, not {k!r}")
     must_be("lookahead", "in [0, 1]", lambda a: (a >= 0) & (a <= 1), alpha=alpha)
 
     def init(params: Params) -> State:
         fast = rule.init(params)
+        if not isinstance(fast, State):
+            raise TypeError(
+                "lookahead goes around rules that remember something of every parameter, and this "
+                f"one has a {type(fast).__name__} of all; what tunes goes around: "
+                "tuned(lambda lr: lookahead(sgd(lr)), ...)"
+            )
         return State(fast.step, _each(lambda w, m: Slow(w.clone(), m), params, fast.memory))
 
     def update(params: Params, grads: Params, state: State, **further: Any) -> tuple[Params, State]:
@@ -145,7 +167,8 @@ def chain(*parts: Any) -> Rule:
     gradients that it finds there unchanged: put the chain inside to change those, as in
     ``sam(chain(clip, adam()))``.
 
-    Raises TypeError unless the last part is a rule and the others are functions.
+    Raises TypeError unless the last part is a rule that uses gradients (not :func:`lbfgs`) and the
+    others are functions.
 
     >>> import tapegrad as tg
     >>> from functools import partial
@@ -156,8 +179,7 @@ def chain(*parts: Any) -> Rule:
     [tensor([-0.6000, -0.8000])]
     """
     *changes, rule = parts or (None,)
-    if not isinstance(rule, Rule):
-        raise TypeError("chain: the last part must be a rule, such as sgd(lr=0.1)")
+    _fits("chain: the last part", rule)
     for i, change in enumerate(changes):
         if not callable(change):
             raise TypeError(f"chain: part {i} must be a function of gradients, not {change!r:.60}")
@@ -225,26 +247,37 @@ def ema(decay: Any = 0.999) -> Averaging:
     return Averaging(init, update)
 
 
-def _over(base: Callable[..., Rule], own: Callable[..., Rule], applies: bool) -> Any:
-    """The settings of a rule and of a wrapper around it, as one function to rules; ``applies``:
-    with the wrapper, or else of the rule alone. Where both have a setting of one name, the rule's
-    is called base_<name>."""
-    outer = {k: p for k, p in inspect.signature(own).parameters.items() if k != "rule"}
-    inner = {
-        f"base_{k}" if k in outer else k: p for k, p in inspect.signature(base).parameters.items()
-    }
+class _Over:
+    """The settings of a class's rule and of a wrapper around it, as one function to rules.
 
-    def rule(**settings: Any) -> Rule:
-        below = base(**{p.name: settings[k] for k, p in inner.items()})
-        wrapped = own(below, **{k: settings[k] for k in outer})
-        return wrapped if applies else below
+    ``applies``: with the wrapper, or else of the rule alone. Where both have a setting of one name,
+    the rule's is called base_<name>.
+    """
 
-    named = [
-        p.replace(name=k, kind=inspect.Parameter.KEYWORD_ONLY)
-        for k, p in {**outer, **inner}.items()
-    ]
-    rule.__signature__ = inspect.Signature(named)  # type: ignore[attr-defined]
-    return rule
+    def __init__(self, base: Any, own: Callable[..., Rule], applies: bool) -> None:
+        self.base: Any = getattr(base, "rule", None) if inspect.isclass(base) else None
+        if self.base is None:
+            raise TypeError(
+                "base_optimizer must be a class with a rule of its own, such as optim.Adam, not "
+                f"{base!r:.60}; wrappers go around wrappers as rules, lookahead(sam(adam()))"
+            )
+        self.own, self.applies = own, applies
+        self.outer = {k: p for k, p in inspect.signature(own).parameters.items() if k != "rule"}
+        self.inner = {
+            f"base_{k}" if k in self.outer else k: p
+            for k, p in inspect.signature(self.base).parameters.items()
+        }
+        self.__signature__ = inspect.Signature(
+            [
+                p.replace(name=k, kind=inspect.Parameter.KEYWORD_ONLY)
+                for k, p in {**self.outer, **self.inner}.items()
+            ]
+        )
+
+    def __call__(self, **settings: Any) -> Rule:
+        below: Rule = self.base(**{p.name: settings[k] for k, p in self.inner.items()})
+        wrapped = self.own(below, **{k: settings[k] for k in self.outer})
+        return wrapped if self.applies else below
 
 
 class Lookahead(Optimizer):
@@ -273,7 +306,7 @@ class Lookahead(Optimizer):
         alpha: Any = 0.5,
         **settings: Any,
     ) -> None:
-        self.rule = _over(base_optimizer.rule, lookahead, applies=True)
+        self.rule = _Over(base_optimizer, lookahead, applies=True)
         super().__init__(params, k=k, alpha=alpha, **settings)
 
 
@@ -309,8 +342,9 @@ class SAM(Optimizer):
         adaptive: bool = False,
         **settings: Any,
     ) -> None:
-        self.rule = _over(base_optimizer.rule, sam, applies=False)
-        self._before: list[tuple[Tensor, Tensor]] = []
+        self.rule = _Over(base_optimizer, sam, applies=False)
+        #: Between the halves: the shifted parameters, each with where it was.
+        self._before: list[tuple[Tensor, Tensor]] | None = None
         super().__init__(params, rho=rho, adaptive=adaptive, **settings)
 
     def first_step(self, zero_grad: bool = False) -> None:
@@ -328,17 +362,15 @@ class SAM(Optimizer):
         >>> w
         tensor([2.3400, 3.1200], requires_grad=True)
         """
-        if self._before:
-            raise RuntimeError("SAM: first_step() again without second_step() between")
+        self._refuse_half("first_step()")
         held = [(group, p) for group in self.param_groups for p in group["params"]]
         held = [(group, p) for group, p in held if p.grad is not None]
-        if held:
-            self._shift(held)
+        self._refuse_unrecorded()
+        self._before = self._shift(held) if held else []
         if zero_grad:
             self.zero_grad()
 
-    def _shift(self, held: list[tuple[dict[str, Any], Tensor]]) -> None:
-        self._refuse_unrecorded()
+    def _shift(self, held: list[tuple[dict[str, Any], Tensor]]) -> list[tuple[Tensor, Tensor]]:
         with enable_grad() if self.differentiable else no_grad():
             each = [
                 (p, p.grad, at(group["rho"], self._steps(p)), group["adaptive"])
@@ -347,10 +379,15 @@ class SAM(Optimizer):
             moves = [(p, p.clone(), p + e) for (_, p), e in zip(held, ascent(each))]
         for p, _, there in moves:
             put(p, there, self.differentiable)
-        self._before = [(p, here) for p, here, _ in moves]
+        return [(p, here) for p, here, _ in moves]
 
     def second_step(self, zero_grad: bool = False) -> None:
-        """Bring the parameters back, and move them by the gradients from where SAM looked."""
+        """Bring the parameters back, and move them by the gradients from where SAM looked.
+
+        Those without a gradient are brought back only: so is undone a half that came to nothing.
+        """
+        if self._before is None:
+            raise RuntimeError("SAM: first_step() comes before second_step()")
         self._refuse_unrecorded()
         self._return()
         super().step()
@@ -379,10 +416,37 @@ class SAM(Optimizer):
             raise
         return loss
 
+    def detach_(self) -> None:
+        """Cut the tape, as any optimizer does; refused between the halves of a step."""
+        self._refuse_half("detach_()")
+        super().detach_()
+
+    def state_dict(self) -> dict[str, Any]:
+        """A snapshot, as of any optimizer; refused between the halves of a step."""
+        self._refuse_half("state_dict()")
+        return super().state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take settings and state from a snapshot; the parameters must be those of the same time.
+
+        >>> import tapegrad as tg
+        >>> optimizer = tg.optim.SAM([tg.ones(1, requires_grad=True)])
+        >>> optimizer.load_state_dict(optimizer.state_dict())
+        """
+        super().load_state_dict(state_dict)
+        self._before = None
+
     def _return(self) -> None:
-        for p, here in self._before:
+        for p, here in self._before or []:
             put(p, here, self.differentiable)
-        self._before = []
+        self._before = None
+
+    def _refuse_half(self, what: str) -> None:
+        if self._before is not None:
+            raise RuntimeError(
+                f"SAM: {what} between first_step() and second_step(), where the parameters are "
+                "shifted: call second_step() first (after zero_grad() it only brings them back)"
+            )
 
     def _steps(self, p: Tensor) -> int:
         return self.state[p].step if p in self.state else 0
@@ -417,9 +481,14 @@ class EMA:
         if isinstance(params, Tensor):
             raise TypeError("params must be an iterable of tensors, not one tensor: use [tensor]")
         self.params: list[Tensor] = [p[1] if isinstance(p, tuple) else p for p in params]
-        self.rule = ema(decay)
+        if not self.params:
+            raise ValueError("EMA got an empty list of parameters")
+        for i, p in enumerate(self.params):
+            if not isinstance(p, Tensor):
+                raise TypeError(f"params[{i}] is a {type(p).__name__}, not a Tensor")
+        self.decay = decay
         with no_grad():
-            self.state = self.rule.init(self.params)
+            self.state = ema(decay).init(self.params)
 
     @property
     def averages(self) -> list[Tensor]:
@@ -429,7 +498,7 @@ class EMA:
     def update(self) -> None:
         """Take the parameters as they are now into the averages."""
         with enable_grad() if self._moving() else no_grad():
-            self.state = self.rule.update(self.params, self.state)[1]
+            self.state = ema(self.decay).update(self.params, self.state)[1]
 
     def _moving(self) -> bool:
         """Whether a differentiable optimizer moves the parameters."""

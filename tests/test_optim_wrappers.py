@@ -4,6 +4,7 @@ derivatives of training through them."""
 from __future__ import annotations
 
 import json
+import pickle
 from functools import partial
 from pathlib import Path
 
@@ -171,6 +172,29 @@ def test_sam_says_what_is_missing():
         optim.SAM(params, rho=-1.0)
 
 
+def test_halves_of_sam_come_in_pairs():
+    params = start()
+    optimizer = optim.SAM(params, lr=0.1, differentiable=True)
+    with pytest.raises(RuntimeError, match=r"first_step\(\) comes before"):
+        optimizer.second_step()
+    whole = optimizer.state_dict()
+    loss_of(params).backward(create_graph=True)
+    optimizer.first_step()
+    for half in (optimizer.detach_, optimizer.state_dict, optimizer.first_step):
+        with pytest.raises(RuntimeError, match="parameters are shifted"):
+            half()
+    optimizer.load_state_dict(whole)  # with the parameters of that time, so nothing to bring back
+    optimizer.state_dict()
+
+
+def test_halves_of_sam_without_gradients_move_nothing():
+    params = start()
+    optimizer = optim.SAM(params, lr=0.1)
+    optimizer.first_step()
+    optimizer.second_step()
+    assert [w.tolist() for w in params] == [w.tolist() for w in start()]
+
+
 # Lookahead
 
 
@@ -209,6 +233,47 @@ def test_settings_of_one_name_are_told_apart():
         optim.Lookahead(params, k=0)
     with pytest.raises(TypeError, match="rate"):
         optim.Lookahead(params, rate=0.1)
+
+
+@pytest.mark.parametrize("wrap", [optim.SAM, optim.Lookahead])
+def test_classes_go_around_classes_with_a_rule(wrap):
+    for below in ("adam", optim.Lookahead, optim.EMA, rules.sgd, optim.SGD(start())):
+        with pytest.raises(
+            TypeError, match=r"base_optimizer must be a class .* such as optim.Adam"
+        ):
+            wrap(start(), below)
+    with pytest.raises(TypeError, match=r"lbfgs .* goes without others"):
+        wrap(start(), optim.LBFGS)
+
+
+def test_rules_go_around_rules():
+    around = (rules.sam, rules.lookahead, lambda rule: rules.chain(lambda grads: grads, rule))
+    for wrap in around:
+        with pytest.raises(TypeError, match=r"lbfgs .* goes without others"):
+            wrap(rules.lbfgs())
+    for wrap in around:
+        for below in (optim.SGD, rules.sgd, "sgd"):
+            with pytest.raises(TypeError, match=r"must be a rule, such as sgd\(lr=0.1\)"):
+                wrap(below)
+    tuned = rules.lookahead(rules.tuned(rules.sgd, by=rules.sgd(lr=0.01), lr=0.1))
+    with pytest.raises(TypeError, match="of every parameter"):
+        tuned.init(start())
+    for k in (2.5, 0, -1):
+        with pytest.raises(ValueError, match="whole number"):
+            rules.lookahead(rules.sgd(), k=k)
+
+
+@pytest.mark.parametrize("wrap", [optim.SAM, partial(optim.Lookahead, k=2)])
+def test_wrappers_are_pickled_as_they_are(wrap):
+    params = start()
+    optimizer = wrap(params, optim.Adam, lr=0.1)
+    optimizer.step(closure_of(params))
+    other, again = pickle.loads(pickle.dumps((optimizer, params)))
+    for form, values in ((optimizer, params), (other, again)):
+        form.zero_grad()
+        form.step(closure_of(values))
+    for a, b in zip(params, again, strict=True):
+        np.testing.assert_array_equal(a.detach().numpy(), b.detach().numpy())
 
 
 @pytest.mark.parametrize("wrap", [optim.SAM, optim.Lookahead])
@@ -462,6 +527,21 @@ def test_averages_are_kept_and_refused():
         optim.EMA(params[0])
 
 
+def test_averages_are_pickled_as_they_are():
+    average = optim.EMA(start(), 0.5)
+    average.update()
+    other = pickle.loads(pickle.dumps(average))
+    other.update()
+    assert [a.tolist() for a in other.averages] == [w.tolist() for w in start()]
+
+
+def test_averages_are_of_tensors():
+    with pytest.raises(ValueError, match="empty"):
+        optim.EMA(iter(()))
+    with pytest.raises(TypeError, match=r"params\[1\] is a ndarray"):
+        optim.EMA([start()[0], np.ones(2)])
+
+
 # L-BFGS
 
 
@@ -612,3 +692,59 @@ def test_parameters_that_the_loss_does_not_need_stay():
 
     optimizer.step(closure)
     assert unused.item() == 5.0 and used.item() == pytest.approx(1.0)
+
+
+def test_a_search_with_a_rate_of_zero_stays():
+    params = valley_start()
+    optimizer = optim.LBFGS(params, lr=lambda step: float(step), line_search_fn="strong_wolfe")
+    first = optimizer.step(valley_closure(optimizer, params)).item()
+    assert [w.tolist() for w in params] == [w.tolist() for w in valley_start()]
+    optimizer.step(valley_closure(optimizer, params))
+    assert valley(*params).item() < first
+
+
+def test_a_search_names_a_loss_that_it_cannot_compare():
+    w = tg.tensor([2.0, 1.0], dtype="float64", requires_grad=True)
+    optimizer = optim.LBFGS([w], lr=1.0, line_search_fn="strong_wolfe")
+
+    def closure():
+        loss = w[0].log() + w[1] ** 2 + 0.0 * (3.0 - w[1])
+        loss.backward()
+        return loss * float("nan")
+
+    with pytest.raises(ValueError, match="loss is nan"):
+        optimizer.step(closure)
+    assert w.tolist() == [2.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"max_iter": -1}, {"max_iter": 2.5}, {"history_size": 0}, {"max_eval": -1}],
+    ids=str,
+)
+def test_counts_of_lbfgs_are_whole_numbers(settings):
+    (name,) = settings
+    with pytest.raises(ValueError, match=f"lbfgs: {name} must be a whole number"):
+        rules.lbfgs(**settings)
+
+
+def test_lbfgs_refuses_what_it_remembers_of_other_sizes():
+    params = valley_start()
+    optimizer = optim.LBFGS(params, max_iter=2)
+    optimizer.step(valley_closure(optimizer, params))
+    other = optim.LBFGS([tg.ones(4, requires_grad=True), tg.ones(2, requires_grad=True)])
+    with pytest.raises(ValueError, match=r"d has shape \(5,\) in the snapshot, not \(6,\)"):
+        other.load_state_dict(optimizer.state_dict())
+    assert not other.state and other.param_groups[0]["max_iter"] == 20
+
+
+# Schedule-free
+
+
+def test_a_snapshot_that_does_not_say_whether_it_trains_is_refused():
+    optimizer = optim.SGDScheduleFree(start(), lr=0.5)
+    snapshot = optim.SGDScheduleFree(start(), lr=0.1).state_dict()
+    del snapshot["training"]
+    with pytest.raises(ValueError, match="training"):
+        optimizer.load_state_dict(snapshot)
+    assert optimizer.param_groups[0]["lr"] == 0.5

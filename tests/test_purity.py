@@ -18,6 +18,7 @@ ALLOWED = {
     ("optim/lbfgs.py", "_number"): "its line search compares numbers",
     ("optim/lbfgs.py", "step"): "its shell: the step is not recorded",
     ("optim/wrappers.py", "_shift"): "the shell of SAM: not recorded unless asked",
+    ("optim/wrappers.py", "detach_"): "cuts the tape because it was asked to",
     ("optim/wrappers.py", "__init__"): "averages of leaves are off the tape",
     ("optim/wrappers.py", "update"): "averages of leaves are off the tape",
     ("optim/wrappers.py", "average_parameters"): "leaves put aside are off the tape",
