@@ -52,7 +52,9 @@ def forward(run: Run) -> tuple[Tensor, list[Tensor]]:
 
 
 def directions(wrt: Sequence[Tensor]) -> list[Tensor]:
-    """For each tensor its part of the unit vectors of them all, along the first dimension.
+    """How each tensor moves for each entry of them all, along the first dimension.
+
+    By itself along unit vectors, and with those that it is made of.
 
     >>> import tapegrad as tg
     >>> from tapegrad.optim.forwards import directions
@@ -62,11 +64,20 @@ def directions(wrt: Sequence[Tensor]) -> list[Tensor]:
             [0., 1.]])]
     """
     count = sum(x.numel() for x in wrt)
-    parts, at = [], 0
+    units, at = [], 0
     for x in wrt:
         block = eye(count, dtype=x.dtype)[:, at : at + x.numel()]
-        parts.append(block.reshape(count, *x.shape))
+        units.append(block.reshape(count, *x.shape))
         at += x.numel()
+    parts = []
+    for x in wrt:
+        part = zeros_like(x)
+        for y, unit in zip(wrt, units, strict=True):
+            if y is x:
+                part = part + unit
+            elif not x.is_leaf:
+                part = part + pushed([x], [y], [unit])[0]
+        parts.append(part)
     return parts
 
 

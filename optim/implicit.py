@@ -18,7 +18,8 @@ from .running import Run, added, begin, pull
 
 Vector = list[Tensor]
 
-#: The gradient at the end, relative to that at the beginning, above which a warning is given.
+#: The gradient at the end above which a warning is given, relative to that at the beginning and to
+#: what it would be had the parameters to move by their own length.
 SMALL = 1e-3
 
 
@@ -73,7 +74,7 @@ def implicit(run: Run, solver: str = "conjugate_gradients") -> tuple[Tensor, lis
                 "too for sgd with momentum). A weight decay of the rule can be put into the loss."
             )
     last = length(mean_of(lambda slope: slope))
-    if last > SMALL * first:
+    if last > SMALL * first and last > SMALL * length(hessian_times(params)):
         warnings.warn(
             "unroll: method='implicit' is right at a minimum of the mean loss of the batches, and "
             f"the gradient there still has norm {last:.2g} ({first:.2g} at the beginning): train "

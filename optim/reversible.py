@@ -21,6 +21,11 @@ from .running import Run, added, begin, pull
 
 #: Binary places of the whole numbers, and the bits that they may have in all.
 PLACES, BITS = 44, 62
+MOST = 2 ** (BITS - PLACES)
+BEYOND = (
+    f"unroll: method='reversible' counts in whole numbers, for magnitudes below {MOST}; "
+    "a parameter, gradient or velocity is beyond: {}"
+)
 
 
 class ExactMomentum(NamedTuple):
@@ -45,11 +50,17 @@ class ExactMomentum(NamedTuple):
         """The momentum of step t as a ratio of whole numbers below 2³¹, to the last digit."""
         mu = at(self.momentum, t - 1)
         if isinstance(mu, Tensor):
+            if mu.numel() != 1:
+                raise ValueError(
+                    "unroll: method='reversible' needs one momentum for all entries, and it has "
+                    f"shape {mu.shape} at step {t}; 'reverse', 'checkpoint' and 'forward' take it"
+                )
             mu = mu.item()
-        n, d = Fraction(mu).limit_denominator(2**31 - 1).as_integer_ratio()
-        if not 0 < n < 2**31:
+        n, d = Fraction(mu).limit_denominator(2**30).as_integer_ratio()
+        if not 0 < n < 2 * d:
             raise ValueError(
-                f"unroll: method='reversible' needs a momentum above 0, and it is {mu} at step {t}"
+                "unroll: method='reversible' needs a momentum above 0 and below 2 (as a ratio of "
+                f"whole numbers below 2³¹), and it is {mu} at step {t}"
             )
         return n, d
 
@@ -96,12 +107,12 @@ class Track:
             if (self.digits >= 2**BITS // (d // n + 2)).any():
                 self.full.append((t, self.digits))
                 self.digits = zeros_like(self.digits)
-            shrunk = scaled_down(self.v, n, d)
+            shrunk = within(scaled_down(self.v, n, d))
             first, count = preimages(shrunk, n, d)
             self.digits = self.digits * count + (self.v - first)
             self.v = shrunk
-        self.v = self.v + whole(exact.force(self.weight(), g, t))
-        self.w = self.w - whole(exact.move(self.velocity(), t))
+        self.v = within(self.v + whole(exact.force(self.weight(), g, t)))
+        self.w = within(self.w - whole(exact.move(self.velocity(), t)))
 
     def back_weight(self, exact: ExactMomentum, t: int) -> None:
         """Undo what step t did to the parameter."""
@@ -126,14 +137,21 @@ def whole(x: Tensor) -> Tensor:
     >>> whole(tg.tensor([1.0, -0.25])) // 2**42
     tensor([ 4, -1])
     """
-    most = 2.0 ** (BITS - PLACES)
-    check(
-        abs(x) < most,
-        f"unroll: method='reversible' counts in whole numbers, for magnitudes below {most:.0f}; "
-        "a parameter, gradient or velocity is beyond: {}",
-        x,
-    )
+    check(abs(x) < MOST, BEYOND, x)
     return (x.double() * 2.0**PLACES).round().long()
+
+
+def within(x: Tensor) -> Tensor:
+    """Sums of such, which must have the bits to be added to again.
+
+    >>> import tapegrad as tg
+    >>> from tapegrad.optim.reversible import within
+    >>> within(tg.tensor([2**62]))
+    Traceback (most recent call last):
+    tapegrad.errors.CheckError: unroll: method='reversible' counts in whole numbers, for ...
+    """
+    check(abs(x) < 2**BITS, BEYOND, real(x, "float64"))
+    return x
 
 
 def real(x: Tensor, dtype: Any) -> Tensor:

@@ -49,8 +49,18 @@ class Run:
         leaves, recipe = flatten(params)
         leaves = [w if w.requires_grad else begin(w) for w in leaves]
         with enable_grad():
-            value = self.loss(unflatten(recipe, leaves), batch)
-        return value, unflatten(recipe, grad(value, leaves, create_graph=create_graph))
+            value = scalar("loss", self.loss(unflatten(recipe, leaves), batch))
+        found: Sequence[Tensor | None] = [None] * len(leaves)
+        if value.requires_grad:
+            found = grad(value, leaves, create_graph=create_graph, allow_unused=True)
+        for i, (w, g) in enumerate(zip(leaves, found, strict=True)):
+            if g is None:
+                which = repr([*params][i]) if isinstance(params, dict) else i
+                raise ValueError(
+                    f"unroll: parameter {which} (shape {w.shape}) has no effect on the loss of a "
+                    "batch: leave it out of params, or add 0 times its sum to the loss"
+                )
+        return value, unflatten(recipe, found)
 
     def step(
         self, params: Params, state: Any, batch: Any, create_graph: bool = True
@@ -73,11 +83,7 @@ class Run:
 
     def result(self, params: Params) -> Tensor:
         """The outer loss."""
-        value = self.outer(params)  # type: ignore[misc]
-        if not isinstance(value, Tensor) or value.shape != ():
-            got = f"shape {value.shape}" if isinstance(value, Tensor) else type(value).__name__
-            raise ValueError(f"unroll: outer must return a 0-d tensor, not {got}")
-        return value
+        return scalar("outer", self.outer(params))  # type: ignore[misc]
 
     def found(self, grads: Sequence[Tensor | None]) -> list[Tensor]:
         """The gradients, none of them missing."""
@@ -113,6 +119,20 @@ def is_real(x: Any) -> bool:
     (True, False, False)
     """
     return isinstance(x, Tensor) and x.is_floating_point()
+
+
+def scalar(what: str, value: Any) -> Tensor:
+    """A loss, which must be a 0-d tensor.
+
+    >>> from tapegrad.optim.running import scalar
+    >>> scalar("outer", 1.0)
+    Traceback (most recent call last):
+    ValueError: unroll: outer must return a 0-d tensor, not float
+    """
+    if not isinstance(value, Tensor) or value.shape != ():
+        got = f"shape {value.shape}" if isinstance(value, Tensor) else type(value).__name__
+        raise ValueError(f"unroll: {what} must return a 0-d tensor, not {got}")
+    return value
 
 
 def added(a: Sequence[Any], b: Sequence[Any]) -> list[Any]:

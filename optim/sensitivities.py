@@ -7,16 +7,19 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
+from numbers import Integral, Real
 from typing import Any
 
-from tapegrad import Tensor, ones, tensor
+from tapegrad import Tensor, enable_grad, ones, tensor
 from tapegrad.trees import tree_map
 
 from .clipping import clip_by_global_norm
 from .families import OPTIMIZERS
+from .naming import found as found_by_name
 from .optimizer import Optimizer
 from .rule import Params, Rule
 from .running import Run, is_real
+from .spelling import in_torch_words
 from .unrolling import differentiated
 from .wrappers import chain
 
@@ -123,13 +126,15 @@ def sensitivity(
     is by how much the loss changes per relative change of the knob (so for 1 % more, a hundredth of
     that). A knob that is 0 has none, but it has a dL/dknob.
 
-    ``rule``: a function such as ``functional.adam`` or a class such as ``optim.Adam``, whose
-    ``settings`` (and defaults) are the knobs; or a finished rule. A step goes down
-    ``loss(params, batch, **loss_settings)`` for every batch; L is ``outer(params)`` at the end.
+    ``rule``: a function such as ``functional.adam``, a class such as ``optim.Adam``, or a name, as
+    ``optim.get`` knows it, whose ``settings`` (and defaults) are the knobs; or a finished rule. A
+    step goes down ``loss(params, batch, **loss_settings)`` for every batch; L is ``outer(params)``
+    at the end. Whole numbers are knobs where the default is a float.
     ``max_norm``: clip all gradients together to it. ``method``: as for
     :func:`tapegrad.optim.unroll`.
 
-    Raises TypeError for ``settings`` beside a finished rule, ValueError for a name given twice.
+    Raises TypeError for ``settings`` beside a finished rule, for those that the rule does not have,
+    and for ``knobs`` that are no Tensors; ValueError for a name given twice.
 
     >>> import tapegrad as tg
     >>> from tapegrad import optim
@@ -153,6 +158,8 @@ def sensitivity(
         """The setting, as Tensors that are knobs where it is real."""
         if type(value) is tuple:
             return tuple(knob(part, f"{name}[{i}]") for i, part in enumerate(value))
+        if isinstance(value, Real) and not isinstance(value, Integral):
+            value = float(value)
         if type(value) is not float and not is_real(value):
             return value
         if name in found:
@@ -165,20 +172,27 @@ def sensitivity(
             raise TypeError("sensitivity: a finished rule has its settings; name knobs instead")
         made = rule
     else:
-        function, fixed = _rule_of(rule)
-        given = _defaults(function) | dict(settings or {})
+        function, fixed, given = _rule_of(rule, dict(settings or {}))
         made = function(**{k: v if k in fixed else knob(v, k) for k, v in given.items()})
     if max_norm is not None:
-        threshold = knob(max_norm, "max_norm")
+        threshold = knob(_like(1.0, max_norm), "max_norm")
         made = chain(functools.partial(clip_by_global_norm, max_norm=threshold), made)
-    of_loss = {k: knob(v, f"loss.{k}") for k, v in (loss_settings or {}).items()}
+    given = _like(_defaults(loss), dict(loss_settings)) if loss_settings else {}
+    of_loss = {k: knob(v, f"loss.{k}") for k, v in given.items()}
     for name, value in (knobs or {}).items():
+        if not is_real(value):
+            raise TypeError(
+                f"sensitivity: knobs[{name!r}] must be a Tensor of floats, which the rule or the "
+                f"losses use, not {type(value).__name__}"
+            )
         knob(value, name)
     scale = knob(ones((), dtype="float64", requires_grad=True), "initial scale")
+    with enable_grad():
+        params = tree_map(lambda p: p * scale, params)
     run = Run(
         made,
         functools.partial(loss, **of_loss),
-        tree_map(lambda p: p * scale, params),
+        params,
         batches,
         outer,
         list(found.values()),
@@ -194,15 +208,40 @@ def sensitivity(
     return Sensitivity(float(value), tuple(rows))
 
 
-def _rule_of(rule: Any) -> tuple[Callable[..., Rule], tuple[str, ...]]:
-    """The function of settings, and those of them that have no derivative."""
+def _rule_of(
+    rule: Any, settings: dict[str, Any]
+) -> tuple[Callable[..., Rule], tuple[str, ...], dict[str, Any]]:
+    """The function of settings, those of them that have no derivative, and all of them."""
+    if isinstance(rule, str):
+        rule, preset = found_by_name(rule)
+        settings = preset | settings
     function = rule.rule if inspect.isclass(rule) and issubclass(rule, Optimizer) else rule
-    for row in OPTIMIZERS:
-        if row.rule is function:
-            return function, row.fixed
-    return function, ()
+    if not callable(function):
+        raise TypeError(
+            "sensitivity: rule must be a rule, a function or a class of one, or its name, not "
+            f"{type(rule).__name__}"
+        )
+    signature = inspect.signature(function)
+    name, known = getattr(function, "__name__", "rule"), signature.parameters
+    settings = in_torch_words(name, settings, signature)
+    for word in settings:
+        if word not in known and all(p.kind is not p.VAR_KEYWORD for p in known.values()):
+            raise TypeError(f"{name} has no setting {word!r}; it has {', '.join(known)}")
+    defaults = _defaults(function)
+    fixed = next((row.fixed for row in OPTIMIZERS if row.rule is function), ())
+    return function, fixed, defaults | _like(defaults, settings)
 
 
-def _defaults(function: Callable[..., Rule]) -> dict[str, Any]:
+def _defaults(function: Callable[..., Any]) -> dict[str, Any]:
     parameters = inspect.signature(function).parameters.values()
     return {p.name: p.default for p in parameters if p.default is not p.empty}
+
+
+def _like(default: Any, value: Any) -> Any:
+    """A value of the kind of the default: a whole number as a float, a list as a tuple."""
+    if isinstance(default, dict):
+        return {k: _like(default.get(k), v) for k, v in value.items()}
+    if type(default) is tuple and isinstance(value, (tuple, list)):
+        return tuple(_like(default[0] if default else None, part) for part in value)
+    real = type(default) is float and isinstance(value, Real) and not isinstance(value, bool)
+    return 1.0 * value if real else value

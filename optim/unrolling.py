@@ -104,9 +104,18 @@ def differentiated(
         raise TypeError(
             f"unroll: rule must be a rule, such as functional.sgd(lr=0.1), not {run.rule!r:.60}"
         )
+    for name, given, kinds, what in (
+        ("params", run.params, (list, tuple, dict), "a list or a dict of Tensors"),
+        ("batches", run.batches, Iterable, "an iterable, such as a list"),
+    ):
+        if not isinstance(given, kinds):  # type: ignore[arg-type]
+            raise TypeError(f"unroll: {name} must be {what}, not {type(given).__name__}")
+    if not run.params:
+        raise ValueError("unroll: params holds nothing to train")
     if not run.wrt:
         raise ValueError("unroll: wrt names nothing to differentiate by")
-    for name, x in zip(run.names, run.wrt, strict=True):
+    names = [*run.names, *_names(run.params, "params")]
+    for name, x in zip(names, [*run.wrt, *flatten(run.params)[0]], strict=True):
         if not is_real(x):
             what = f"a Tensor of {x.dtype}" if isinstance(x, Tensor) else type(x).__name__
             raise TypeError(f"unroll: {name} must be a Tensor of floats, not {what}")

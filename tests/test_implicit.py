@@ -118,6 +118,19 @@ def test_implicit_over_batches_is_at_the_minimum_of_their_mean():
     np.testing.assert_allclose(found[1][0].item(), expected[0], rtol=0.05)
 
 
+def test_implicit_from_where_training_ended_before():
+    """A gradient of rounding errors is small, even where it was no larger at the beginning."""
+    penalty, goal = real(0.3), real([1.0, 2.0])
+    loss = lambda params, batch: ((params[0] - goal) ** 2).sum() + penalty * (params[0] ** 2).sum()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _, found = unroll(
+            functional.sgd(0.1), loss, [goal / 1.3], [None], outer=lambda params: params[0].sum(),
+            wrt=penalty, method="implicit",
+        )  # fmt: skip
+    assert found.item() == pytest.approx(-3.0 / 1.3**2, rel=1e-12)
+
+
 def test_implicit_refuses():
     loss, outer, (weight, _), _, _ = ridge()
     lr, start = real(0.1), tg.zeros(4, dtype="float64")

@@ -144,6 +144,19 @@ def test_what_a_multiplication_forgets(n, d):
     assert count.max() <= d // n + 1
 
 
+@pytest.mark.parametrize(
+    ("lr", "mu", "slope"), [(1e-6, 0.9, 2e5), (1.0, 0.1, 1e5), (0.1, 1.9, 1e4)]
+)
+def test_sums_beyond_the_whole_numbers_are_noticed(lr, mu, slope):
+    """A velocity, a parameter, a velocity that grows: each step's addend would still fit."""
+    run = functools.partial(
+        unroll, functional.sgd(real(lr), mu), lambda params, batch: slope * params[0],
+        [real(0.0)], range(30), outer=lambda params: params[0] ** 2, method="reversible",
+    )  # fmt: skip
+    with pytest.raises(tg.CheckError, match=r"below 262144; .* is beyond: "):
+        run(wrt=real(lr))
+
+
 def test_reversible_refuses():
     lr = real(0.1)
     run = functools.partial(
@@ -162,5 +175,9 @@ def test_reversible_refuses():
             run(rule)
     with pytest.raises(ValueError, match=r"momentum above 0.* at step 2"):
         run(functional.sgd(lr, lambda step: 0.0))
+    with pytest.raises(ValueError, match=r"momentum above 0 and below 2.* it is 2.5 at step 2"):
+        run(functional.sgd(lr, 2.5))
+    with pytest.raises(ValueError, match=r"one momentum for all .* shape \(1, 2\) at step 2"):
+        run(functional.sgd(lr, real([[0.5, 0.9]])))
     with pytest.raises(tg.CheckError, match="below 262144"):
         run(plain, params=[real([1e6])])

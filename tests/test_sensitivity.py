@@ -97,6 +97,40 @@ def test_a_finished_rule_and_knobs_by_name():
         report(rule, max_norm=1.0, knobs={"max_norm": peak})
 
 
+def test_knobs_however_numbers_are_written():
+    """As whole numbers, NumPy's, in a list, by Keras's names; the rule by its name."""
+    expected = report(functional.adam, settings={"lr": 1.0, "betas": (0.5, 0.9)})
+    for rule, settings in (
+        (functional.adam, {"lr": 1, "betas": [0.5, np.float64(0.9)]}),
+        (optim.Adam, {"learning_rate": np.float64(1.0), "beta_1": 0.5, "beta_2": 0.9}),
+        ("adam", {"lr": tg.tensor(1.0, dtype="float64"), "betas": (0.5, 0.9)}),
+    ):
+        assert list(report(rule, settings=settings)) == list(expected)
+    found = report("Nesterov", settings={"lr": np.float32(0.5), "momentum": 0}, max_norm=1)
+    assert {"lr", "momentum", "max_norm"} <= {knob.name for knob in found}
+    assert found["lr"].value == 0.5 and found["momentum"].value == 0.0
+
+
+def test_under_no_grad():
+    with tg.no_grad():
+        found = report(functional.sgd, settings={"lr": 0.1})
+    assert list(found) == list(report(functional.sgd, settings={"lr": 0.1}))
+
+
+def test_refuses():
+    for rule in (3, optim.SGD([tg.ones(1, requires_grad=True)])):
+        with pytest.raises(
+            TypeError, match="rule must be a rule, a function or a class of one, or"
+        ):
+            report(rule)
+    with pytest.raises(ValueError, match="no optimizer is called 'nestrov'; near it"):
+        report("nestrov")
+    with pytest.raises(TypeError, match=r"knobs\['a'\] must be a Tensor of floats.*not float"):
+        report(functional.sgd, knobs={"a": 3.0})
+    with pytest.raises(TypeError, match="sgd has no setting 'rate'; it has lr, momentum"):
+        report(functional.sgd, settings={"rate": 3.0})
+
+
 def test_a_knob_without_effect_is_last():
     found = report(functional.sgd, settings={"lr": 0.1}, max_norm=1e6, method="forward")
     assert found["max_norm"].gradient == 0.0

@@ -278,6 +278,21 @@ def test_under_no_grad():
     np.testing.assert_allclose(found, found[0], rtol=1e-9)
 
 
+@pytest.mark.parametrize("method", [*EXACT, "reversible"])
+def test_settings_twice_and_settings_made_of_each_other(method):
+    """Each gradient is that of all ways from the Tensor to the loss."""
+    log_lr, scale = real(-2.0).requires_grad_(), real(2.0).requires_grad_()
+    lr, start = tg.exp(log_lr), scale * real([1.0, -2.0])
+    rule = functional.sgd(lr, 0.9)
+    _, found = unroll(
+        rule, bowl, [start], range(3), outer=bowl, wrt=[log_lr, lr, lr, scale, start], method=method
+    )
+    by_log, by_lr, again, by_scale, by_start = found
+    assert by_lr.item() == again.item() != 0.0
+    assert by_log.item() == pytest.approx((by_lr * lr).item(), rel=1e-9)
+    assert by_scale.item() == pytest.approx((by_start * real([1.0, -2.0])).sum().item(), rel=1e-9)
+
+
 def test_forward_takes_batches_one_by_one():
     lr = real(0.1)
     seen = []
@@ -339,6 +354,30 @@ def test_refuses():
             functional.sgd(lr, 0.9), bowl, start, range(3), outer=bowl, wrt=[lr, real(1.0)],
             method="reversible",
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("method", [*EXACT, "reversible", "implicit"])
+def test_refuses_parameters_and_losses_that_are_none(method):
+    lr, start = real(0.1), real([1.0, -2.0])
+    run = functools.partial(unroll, functional.sgd(lr, 0.9), outer=bowl, wrt=lr, method=method)
+    with pytest.raises(TypeError, match="params must be a list or a dict of Tensors, not Tensor"):
+        run(bowl, start, range(3))
+    with pytest.raises(TypeError, match=r"params\['n'\] must be a Tensor of floats, not .*int64"):
+        run(bowl, {"w": start, "n": tg.tensor(1)}, range(3))
+    with pytest.raises(ValueError, match="params holds nothing"):
+        run(bowl, [], range(3))
+    with pytest.raises(TypeError, match="batches must be an iterable, such as a list, not int"):
+        run(bowl, [start], 3)
+    with pytest.raises(ValueError, match=r"loss must return a 0-d tensor, not shape \(2,\)"):
+        run(lambda params, batch: params[0], [start], range(3))
+    with pytest.raises(ValueError, match="loss must return a 0-d tensor, not float"):
+        run(lambda params, batch: 1.0, [start], range(3))
+    with pytest.raises(
+        ValueError, match=r"parameter 1 \(shape \(2, 2\)\) has no effect on the loss"
+    ):
+        run(bowl, [start, tg.ones(2, 2)], range(3))
+    with pytest.raises(ValueError, match=r"parameter 0 \(shape \(2,\)\) has no effect on the loss"):
+        run(lambda params, batch: real(1.0), [start], range(3))
 
 
 # -- memory ----------------------------------------------------------------------------------------
