@@ -51,7 +51,7 @@ def adan(
 
     The betas are the shares that are kept, as in the authors' code; the paper writes 1 - β. All
     real settings may be numbers, Tensors or schedules; ``weight_decay`` is λ. At g = n = 0 the
-    step's derivative by g is that of the formula with √n held: -lr/ε at the first step.
+    step's derivative by g is the true one, -lr/ε at the first step.
 
     Raises ValueError for a negative setting, or a beta outside [0, 1).
 

@@ -60,8 +60,9 @@ def lamb(
     m and v are Adam's averages, without their start. The ratio is 1 where ‖w‖ or ‖u‖ is 0. All real
     settings may be numbers, Tensors or schedules; ``weight_decay`` is λ.
 
-    The direction of a step of length 0 has no derivative: at u = 0 the ratio counts as a constant,
-    so that the step's derivative by g is then -lr/ε, Adam's.
+    At g = v = 0 the step's derivative by g is the true one while λ·w is not 0. The direction of a
+    step of length 0 has no derivative: at u = 0 the ratio counts as a constant, so that the step's
+    derivative by g is then -lr/ε, Adam's.
 
     Raises ValueError for a negative setting, or a beta outside [0, 1).
 

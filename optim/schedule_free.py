@@ -84,7 +84,9 @@ def _move(
     weight = t**r * lr_max**power
     total = memory.weight_sum + weight
     empty = total == 0
-    share = where(empty, 0.0, weight / where(empty, 1.0, total))
+    # while all rates are 0, z is x and any share will do: that of a plain mean has the derivative
+    # of a constant rate
+    share = where(empty, 1.0 / t, weight / where(empty, 1.0, total))
     z = memory.z - lr * (direction + decay * w)
     x = moving_average(memory.x, z, 1.0 - share)
     return moving_average(x, z, beta), Averaged(z, x, total, lr_max, square)
@@ -156,7 +158,7 @@ def adamwschedulefree(
     v ← β₂v + (1-β₂)g² and v̂ = v/(1-β₂ᵗ); β₁ takes the place of the momentum. So it is in the
     authors' package today; for the paper's experiments they left v̂ = v and multiplied the rate by
     √(1-β₂ᵗ). All real settings may be numbers, Tensors or schedules. At g = v = 0 the step's
-    derivative by g is that of the formula with √v held: -γ/ε at the first step.
+    derivative by g is the true one, -γ/ε at the first step.
 
     Raises ValueError for a negative setting, or a beta outside [0, 1).
 

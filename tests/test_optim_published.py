@@ -442,3 +442,20 @@ def test_schedule_free_refuses_a_snapshot_that_does_not_say_which_point_it_is():
     with pytest.raises(ValueError, match="'training'"):
         optimizer.load_state_dict(snapshot)
     assert optimizer.param_groups[0]["lr"] == 0.5
+
+
+@pytest.mark.parametrize("rule", [rules.sgdschedulefree, rules.adamwschedulefree])
+def test_schedule_free_has_the_derivative_of_its_mean_at_a_rate_of_zero(rule):
+    """The shares are 1/t for every constant rate, and their limit at 0 is 1/t as well."""
+
+    def final(lr):
+        params = [tg.tensor(W0)]
+        made = rule(lr=lr)
+        state = made.init(params)
+        for _ in range(4):
+            params, state = made.update(params, [2.0 * (params[0] - 3.0)], state)
+        return params[0].sum()
+
+    lr, h = tg.tensor(0.0, dtype="float64", requires_grad=True), 1e-7
+    (found,) = tg.grad(final(lr), lr)
+    assert found.item() == pytest.approx((final(h).item() - final(0.0).item()) / h, rel=1e-5)
