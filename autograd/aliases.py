@@ -188,6 +188,12 @@ SHARED = (
 )
 
 
+def refuse_shared(tensor: Any) -> None:
+    """Raise if the memory of a tensor cannot be changed."""
+    if type(tensor._value) is ndarray and not tensor._value.flags.writeable:
+        raise RuntimeError(SHARED)
+
+
 def write(tensor: Any, value: Any) -> None:
     """Change the memory of a tensor, and so all its aliases; ``value`` broadcasts to its shape."""
     target, alias = tensor._value, tensor._base
@@ -195,8 +201,7 @@ def write(tensor: Any, value: Any) -> None:
     if family is not None and alias is None and family.value is not target:
         family = None  # it was rebound: its old aliases keep the old memory
     if type(target) is ndarray and (family is None or type(family.value) is ndarray):
-        if not target.flags.writeable:
-            raise RuntimeError(SHARED)
+        refuse_shared(tensor)
         np.copyto(target, value, casting="unsafe")
         mark_overwritten(target)
     elif family is None:

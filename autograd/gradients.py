@@ -91,10 +91,10 @@ def _deliver(
                 continue
             if levels and number < levels[-1].number:
                 raise _outside_of_map(handle)
-            if note.stop:
-                note.plain = note.plain or not isinstance(g, Tensor)
-            g = own(g, seen)
             known = handle._grad
+            if note.stop:
+                note.plain = not isinstance(g, Tensor) or (note.plain and known is not None)
+            g = own(g, seen)
             if known is not None:
                 g = (
                     known + g

@@ -14,7 +14,8 @@ from typing import Any
 
 from .aliases import leave_family
 from .functions.converting import clone
-from .records import NOTE, new_leaf_record, note_of
+from .modes import enable_grad
+from .records import NOTE, Note, new_leaf_record, note_of
 from .tensors import Tensor, make
 
 
@@ -22,43 +23,57 @@ def start_moving(tensor: Any) -> Tensor:
     """Begin to move a leaf, and return the handle that is the leaf from now on."""
     initial: Tensor = make(tensor._value, None)
     initial._record = tensor._record
-    initial._record[NOTE].handle = weakref.ref(initial)  # type: ignore[index]
-    _stand(tensor, clone(initial))
+    note = _leave(tensor)
+    note_of(initial._record).handle = weakref.ref(initial)  # type: ignore[arg-type]
+    with enable_grad():
+        _stand(tensor, clone(initial), note)
     return initial
 
 
 def move_to(tensor: Any, moved: Any) -> None:
-    """Let a moving tensor take the value and the place on the tape of another."""
-    leave(tensor)
-    _stand(tensor, moved)
+    """Let a moving tensor take the value and the place on the tape of another; it keeps its dtype
+    and its hooks."""
+    if moved.dtype != tensor.dtype:
+        with enable_grad():
+            moved = moved.to(tensor.dtype)
+    _stand(tensor, moved, _leave(tensor))
 
 
 def stop_moving(tensor: Any) -> None:
     """Make a moving tensor a leaf again, where it stands."""
-    leave(tensor)
-    tensor._record = None
+    note = _leave(tensor)
     tensor._record = new_leaf_record(tensor)
+    note.handle, note.stop, note.retain = weakref.ref(tensor), False, False
+    tensor._record[NOTE] = note
     if tensor._grad is not None:
         tensor._grad = tensor._grad.detach()
 
 
-def leave(tensor: Any) -> None:
-    """Take the mark off the record where a moving tensor stands."""
-    note = note_of(tensor._record)
-    note.stop = note.retain = note.plain = False
+def _leave(tensor: Any) -> Note:
+    """Take the mark and the hooks off the record where a tensor stands: the note goes along."""
+    note = Note()
+    if tensor._record is not None:  # not one that requires no gradient
+        note, stays = note_of(tensor._record), note
+        stays.spent, stays.stack = note.spent, note.stack
+        tensor._record[NOTE] = stays
+    note.spent, note.stack, note.plain = False, None, False
+    return note
 
 
-def _stand(tensor: Any, moved: Any) -> None:
+def _stand(tensor: Any, moved: Any, note: Note) -> None:
     leave_family(tensor)  # views of it keep the memory of where it stood
     tensor._value, tensor._record = moved._value, moved._record
-    note = note_of(tensor._record)
-    note.handle = weakref.ref(tensor)
-    note.stop = note.retain = True
+    if tensor._record is None:
+        return
+    found = note_of(tensor._record)
+    note.spent, note.stack = found.spent, found.stack
+    note.handle, note.stop, note.retain = weakref.ref(tensor), True, True
+    tensor._record[NOTE] = note
 
 
 def refuse_unrecorded(tensor: Any, what: str) -> None:
     """Raise if the gradient of a moving tensor came from a pass that was not recorded."""
-    if note_of(tensor._record).plain:
+    if tensor._record is not None and note_of(tensor._record).plain:
         raise RuntimeError(
             f"{what} (shape {tensor.shape}): its gradient came from a backward() that was not "
             "recorded, so the derivative through this step would be cut. Call "

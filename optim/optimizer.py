@@ -6,7 +6,8 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from tapegrad import Tensor, enable_grad, no_grad
+from tapegrad import Tensor, enable_grad, no_grad, zeros_like
+from tapegrad.aliases import refuse_shared
 from tapegrad.moving import move_to, refuse_unrecorded, start_moving, stop_moving
 
 from .clipping import clip_by_global_norm, clip_by_norm, clip_by_value
@@ -65,10 +66,13 @@ class Optimizer:
         name = type(self).__name__
         for option in IGNORED:
             named.pop(option, None)
-        self.differentiable = named.pop("differentiable", False)
+        differentiable = named.pop("differentiable", False)
         clip = {k: named.pop(k, None) for k in CLIPPING}
         if sum(v is not None for v in clip.values()) > 1:
             raise ValueError(f"{name}: give at most one of clipnorm, clipvalue and global_clipnorm")
+        for k, limit in clip.items():
+            if callable(limit) and not isinstance(limit, Tensor):
+                raise TypeError(f"{name}: {k} must be a number or a Tensor, not {limit!r}")
         at_least_zero(name, **{k: v for k, v in clip.items() if v is not None})
         self.clip = clip
         signature = inspect.signature(self.rule)
@@ -76,7 +80,7 @@ class Optimizer:
         try:
             bound = signature.bind(*settings, **named)
         except TypeError as error:
-            raise TypeError(f"{name}(params, {str(signature)[1:]}: {error}") from None
+            raise TypeError(f"{name}{_shown(signature)}: {error}") from None
         bound.apply_defaults()
         self.defaults: dict[str, Any] = {k: _fixed(v) for k, v in bound.arguments.items()}
         self.rule(**self.defaults)  # refuses settings that make no sense
@@ -85,15 +89,26 @@ class Optimizer:
         self.state: dict[Tensor, State] = {}
         #: With ``differentiable``, the leaves that the parameters began as.
         self.initial: list[Tensor] = []
-        if params is None:
-            return
+        self.differentiable = False  # until all groups are known to be good
+        for group in () if params is None else self._groups_of(params):
+            self.add_param_group(group)
+        self.differentiable = differentiable
+        if differentiable:
+            self._begin(self.param_groups)
+
+    def _groups_of(self, params: Any) -> list[Any]:
+        """What was given as params, as groups."""
         if isinstance(params, Tensor):
             raise TypeError("params must be an iterable of tensors, not one tensor: use [tensor]")
-        items = list(params)
+        if isinstance(params, dict):
+            raise TypeError(
+                "params must be a list of tensors, of (name, tensor) pairs or of groups, not a "
+                "dict: use named.items(), or [group]"
+            )
+        items = _in_order(params)
         if not items:
-            raise ValueError(f"{name} got an empty list of parameters")
-        for group in items if isinstance(items[0], dict) else [{"params": items}]:
-            self.add_param_group(group)
+            raise ValueError(f"{type(self).__name__} got an empty list of parameters")
+        return items if isinstance(items[0], dict) else [{"params": items}]
 
     def add_param_group(self, group: dict[str, Any]) -> None:
         """Add parameters with settings of their own.
@@ -105,8 +120,10 @@ class Optimizer:
         >>> [group["lr"] for group in optimizer.param_groups]
         [0.1, 0.01]
         """
+        if not isinstance(group, dict) or "params" not in group:
+            raise TypeError(f"a group must be a dict with 'params' and settings, not {group!r}")
         kept = {k: v for k, v in group.items() if k in SCHEDULED}
-        given = {k: v for k, v in group.items() if k not in ("params", *SCHEDULED)}
+        given = {k: v for k, v in group.items() if k not in ("params", *IGNORED, *SCHEDULED)}
         given = in_torch_words(
             type(self).__name__, given, inspect.signature(self.rule), self.defaults
         )
@@ -117,7 +134,7 @@ class Optimizer:
                 f"{sorted(self.defaults)}"
             )
         params = group["params"]
-        named = _named([params] if isinstance(params, Tensor) else list(params))
+        named = _named([params] if isinstance(params, Tensor) else _in_order(params))
         known = {id(p) for g in self.param_groups for p in g["params"]}
         for i, (name, p) in enumerate(named):
             which = f"params[{i}]" if name is None else f"parameter {name!r}"
@@ -134,7 +151,12 @@ class Optimizer:
         if any(name is not None for name, _ in named):
             self.param_groups[-1]["param_names"] = [name for name, _ in named]
         if self.differentiable:
-            self.initial += [start_moving(p) for _, p in named if p.requires_grad]
+            self._begin(self.param_groups[-1:])
+
+    def _begin(self, groups: list[dict[str, Any]]) -> None:
+        """Let the parameters of groups move along the tape."""
+        held = [p for group in groups for p in group["params"]]
+        self.initial += [start_moving(p) for p in held if p.requires_grad]
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop the gradients of all parameters (gradients accumulate until dropped).
@@ -148,7 +170,7 @@ class Optimizer:
         """
         for group in self.param_groups:
             for p in group["params"]:
-                p.grad = None if set_to_none or p.grad is None else p.grad.detach() * 0.0
+                p.grad = None if set_to_none or p.grad is None else zeros_like(p.grad.detach())
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Move every parameter that has a gradient by one step of the rule.
@@ -185,8 +207,7 @@ class Optimizer:
         rules: dict[int, Rule] = {}
         for (group, p), g in zip(held, grads, strict=True):
             if id(group) not in rules:
-                settings = {k: v for k, v in group.items() if k in self.defaults}
-                rules[id(group)] = self.rule(**settings)
+                rules[id(group)] = self._rule_of(group)
             rule = rules[id(group)]
             if rule.together:
                 raise TypeError(
@@ -195,8 +216,19 @@ class Optimizer:
                 )
             state = self.state[p] if p in self.state else rule.init([p])
             (moved,), state = rule.update([p], [g], state)
+            if moved.shape != p.shape:
+                number = next(i for i, other in enumerate(group["params"]) if other is p)
+                raise ValueError(
+                    f"{type(self).__name__}: params[{number}] (shape {p.shape}) would get shape "
+                    f"{moved.shape}: a setting has a shape of its own"
+                )
+            if not self.differentiable:
+                refuse_shared(p)
             moves.append((p, moved, state))
         return moves
+
+    def _rule_of(self, group: dict[str, Any]) -> Rule:
+        return self.rule(**{k: v for k, v in group.items() if k in self.defaults})
 
     def _clipped(self, grads: list[Tensor]) -> list[Tensor]:
         """Gradients after the clipping that was asked for."""
@@ -229,12 +261,11 @@ class Optimizer:
         for p, state in self.state.items():
             self.state[p] = _detached(state)
         if self.differentiable:
+            for p in (p for group in self.param_groups for p in group["params"]):
+                if p.requires_grad:
+                    stop_moving(p)
             self.initial = []
-            for group in self.param_groups:
-                for p in group["params"]:
-                    if p.requires_grad:
-                        stop_moving(p)
-                        self.initial.append(start_moving(p))
+            self._begin(self.param_groups)
 
     def state_dict(self) -> dict[str, Any]:
         """A snapshot of settings and state, by the numbers of the parameters, as torch's.
@@ -281,6 +312,11 @@ class Optimizer:
         0.3
         """
         name = type(self).__name__
+        if not isinstance(state_dict, dict) or not {"state", "param_groups"} <= set(state_dict):
+            raise ValueError(
+                f"{name}: a snapshot is a dict with 'state' and 'param_groups', as state_dict() "
+                "makes it"
+            )
         groups = state_dict["param_groups"]
         if len(groups) != len(self.param_groups):
             raise ValueError(
@@ -295,15 +331,22 @@ class Optimizer:
                     f"{name}: group {i} of the snapshot has {len(new['params'])} parameter(s), "
                     f"here it has {len(old['params'])}"
                 )
+            names = zip(old.get("param_names", ()), new.get("param_names", ()))
+            for k, (here, there) in enumerate(names):
+                if here != there:
+                    raise ValueError(
+                        f"{name}: parameter {k} of group {i} is {there!r} in the snapshot, here it "
+                        f"is {here!r}"
+                    )
             others = ("params", "param_names", *SCHEDULED)
             given = {k: v for k, v in new.items() if k not in others}
-            if set(given) != set(self.defaults):
+            if set(given) != set(old) - set(others):
                 raise ValueError(
                     f"{name}: group {i} of the snapshot has the settings {sorted(given)}, not "
-                    f"{sorted(self.defaults)}"
+                    f"{sorted(set(old) - set(others))}"
                 )
             settings.append({k: _copy(v) for k, v in given.items()})
-        rules = [self.rule(**group) for group in settings]
+        rules = [self._rule_of(group) for group in settings]
         rule_of = [rule for rule, group in zip(rules, groups) for _ in group["params"]]
         state: dict[Tensor, State] = {}
         for i, remembered in state_dict["state"].items():
@@ -348,6 +391,19 @@ def _fixed(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+def _shown(signature: inspect.Signature) -> str:
+    """The arguments of an optimizer with their defaults."""
+    bare = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
+    return f"(params, {str(inspect.Signature(bare))[1:]}"
+
+
+def _in_order(items: Any) -> list[Any]:
+    """Items as a list; a snapshot counts on their order."""
+    if isinstance(items, (set, frozenset)):
+        raise TypeError("parameters must come in an order, as in a list, not as a set")
+    return list(items)
+
+
 def _named(items: Iterable[Any]) -> list[tuple[str | None, Any]]:
     """Parameters with their names, where they have them."""
     return [item if isinstance(item, tuple) else (None, item) for item in items]
@@ -378,6 +434,8 @@ def _detached(value: Any) -> Any:
 
 def _restored(name: str, i: int, fresh: State, remembered: dict[str, Any]) -> State:
     """A state of the kind that the rule makes, filled from a snapshot."""
+    if "step" not in remembered:
+        raise ValueError(f"{name}: what is remembered of parameter {i} has no 'step'")
     given = {k: v for k, v in remembered.items() if k != "step"}
     return State(remembered["step"], [_filled(name, i, fresh.memory[0], given)])
 

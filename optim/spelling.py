@@ -41,7 +41,7 @@ def in_torch_words(
             found[word] = value
         elif word in WORDS:
             name = next((n for n in WORDS[word] if n in known), word)
-            if name in given:
+            if name != word and name in given:
                 raise TypeError(f"{what}: give {word} or {name}, not both")
             found[name] = value
     return found

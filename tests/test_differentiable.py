@@ -156,3 +156,49 @@ def test_views_of_a_parameter_stay_where_it_stood():
     np.testing.assert_allclose(w.detach().numpy(), [1.4, -1.0])
     loss_of(w).backward()
     assert lr.grad.item() == pytest.approx(-2 * 2 * 0.8 * 29)
+
+
+def test_a_recorded_gradient_after_one_that_was_not():
+    lr, w = problem()
+    optimizer = optim.SGD([w], lr=lr, differentiable=True)
+    train(optimizer, w, 1)
+    loss_of(w).backward(retain_graph=True)  # to look at lr.grad on the way
+    lr.grad = None
+    train(optimizer, w, 1)
+    loss_of(w).backward()
+    assert lr.grad.item() == pytest.approx(-118.784)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_hooks_move_along(when):
+    lr, w = problem()
+    seen = []
+    hooks = [lambda g: seen.append(1), lambda g: g * tg.tensor([1.0, 0.0])]
+    handles = [w.register_hook(hook) for hook in hooks if when == "before"]
+    optimizer = optim.SGD([w], lr=lr, differentiable=True)
+    handles += [w.register_hook(hook) for hook in hooks if when == "after"]
+    train(optimizer, w, 2)
+    assert len(seen) == 2
+    np.testing.assert_allclose(w.detach().numpy(), [3.0 - 2.0 * 0.64, -2.0])
+    for handle in handles:
+        handle.remove()
+    train(optimizer, w, 1)
+    assert len(seen) == 2 and w.tolist()[1] == pytest.approx(-1.0)
+
+
+def test_frozen_parameters_and_no_grad():
+    """A parameter that asks for no gradient moves too if it was given one."""
+    lr, w = problem()
+    frozen = tg.ones(1, dtype="float64")
+    with tg.no_grad():
+        optimizer = optim.SGD([w, frozen], lr=lr, differentiable=True)
+    frozen.grad = tg.ones(1, dtype="float64")
+    loss_of(w).backward(create_graph=True)
+    optimizer.step()
+    assert frozen.item() == pytest.approx(0.9)
+    assert tg.grad(frozen, lr)[0].item() == -1.0
+    with tg.no_grad():
+        optimizer.detach_()
+    train(optimizer, w, 2)
+    loss_of(w).backward()
+    assert lr.grad.item() == pytest.approx(-118.784 * 0.64)

@@ -1,0 +1,130 @@
+"""The shell over the rules: what it refuses and how, and that a refusal leaves all as it was."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tapegrad as tg
+from tapegrad import optim
+
+
+def leaf(value, dtype="float64"):
+    return tg.tensor(value, dtype=dtype, requires_grad=True)
+
+
+def with_gradients(*params):
+    for p in params:
+        p.grad = tg.ones_like(p).detach()
+    return list(params)
+
+
+def snapshot_of(*params, **settings):
+    optimizer = optim.Adam(params, **settings)
+    with_gradients(*(p[1] if isinstance(p, tuple) else p for p in params))
+    optimizer.step()
+    return optimizer.state_dict()
+
+
+@pytest.mark.parametrize("differentiable", [False, True])
+def test_a_setting_of_another_shape_is_refused_before_anything_moves(differentiable):
+    a, b = leaf([1.0, 2.0]), leaf(1.0)
+    optimizer = optim.SGD([a, b], lr=tg.tensor([0.1, 0.2]), differentiable=differentiable)
+    with_gradients(a, b)
+    with pytest.raises(ValueError, match=r"params\[1\] \(shape \(\)\) would get shape \(2,\)"):
+        optimizer.step()
+    assert a.tolist() == [1.0, 2.0] and b.item() == 1.0 and not optimizer.state
+
+
+def test_a_parameter_that_cannot_be_written_is_refused_before_anything_moves():
+    a, b = leaf([1.0]), tg.ones(1).expand(3).requires_grad_()
+    optimizer = optim.SGD(with_gradients(a, b), lr=0.1)
+    with pytest.raises(RuntimeError, match=r"clone\(\) it"):
+        optimizer.step()
+    assert a.item() == 1.0
+
+
+def test_recorded_steps_keep_the_dtype():
+    w, lr = leaf(1.0, "float32"), leaf(0.1)
+    optimizer = optim.Adam([w], lr=lr, differentiable=True)
+    for _ in range(2):
+        optimizer.zero_grad()
+        (w * w).backward(create_graph=True)
+        optimizer.step()
+    assert w.dtype == np.float32
+    assert tg.grad(w, lr)[0].item() == pytest.approx(-2.0, rel=0.1)
+
+
+def test_zeroing_gets_rid_of_what_is_not_finite():
+    w = leaf([1.0, 2.0])
+    w.grad = tg.tensor([np.inf, np.nan], dtype="float64")
+    optim.SGD([w]).zero_grad(set_to_none=False)
+    assert w.grad.tolist() == [0.0, 0.0]
+
+
+def test_an_optimizer_that_was_refused_leaves_the_parameters_leaves():
+    a, b = leaf([1.0]), leaf([2.0])
+    with pytest.raises(ValueError, match="unknown settings"):
+        optim.SGD([{"params": [a]}, {"params": [b], "rate": 1.0}], differentiable=True)
+    assert a.is_leaf and b.is_leaf
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        (lambda w: {w}, "in an order"),
+        (lambda w: [{"params": {w}}], "in an order"),
+        (lambda w: {"w": w}, "not a dict"),
+        (lambda w: [{"lr": 0.1}], "'params'"),
+        (lambda w: [{"params": [w]}, leaf(1.0)], "group"),
+    ],
+)
+def test_what_is_no_list_of_parameters_is_refused(params, message):
+    with pytest.raises(TypeError, match=message):
+        optim.SGD(params(leaf([1.0])))
+
+
+def test_clipping_by_a_schedule_is_refused():
+    with pytest.raises(TypeError, match="clipnorm must be a number or a Tensor"):
+        optim.SGD([leaf([1.0])], clipnorm=lambda step: 1.0)
+
+
+def test_words_of_keras_that_the_rule_has_not():
+    with pytest.raises(TypeError, match="unexpected keyword argument 'epsilon'"):
+        optim.SGD([leaf([1.0])], epsilon=0.1)
+    with pytest.raises(TypeError, match=r"Adam\(params, lr=0.001, .*multiple values for .*'lr'"):
+        optim.Adam([leaf([1.0])], 0.1, learning_rate=0.1)
+
+
+def test_options_for_speed_are_ignored_in_groups_too():
+    optimizer = optim.Adam([{"params": [leaf([1.0])], "foreach": True, "lr": 0.2}], fused=True)
+    assert optimizer.param_groups[0]["lr"] == 0.2
+    assert "foreach" not in optimizer.param_groups[0]
+
+
+def test_a_snapshot_of_other_names_is_refused():
+    a, b = leaf([1.0]), leaf([2.0])
+    snapshot = snapshot_of(("a", a), ("b", b))
+    with pytest.raises(ValueError, match=r"parameter 0 of group 0 is 'a' .* here it is 'b'"):
+        optim.Adam([("b", b), ("a", a)]).load_state_dict(snapshot)
+    optim.Adam([a, b]).load_state_dict(snapshot)  # nothing says otherwise
+
+
+def test_what_was_added_to_a_group_is_in_the_snapshot():
+    optimizer = optim.Adam(with_gradients(leaf([1.0])))
+    optimizer.param_groups[0]["name"] = "head"
+    optimizer.step()
+    optimizer.load_state_dict(optimizer.state_dict())
+    optimizer.step()
+    assert optimizer.param_groups[0]["name"] == "head"
+
+
+def test_what_is_no_snapshot_is_refused():
+    optimizer = optim.Adam([leaf([1.0])])
+    for other in ({}, {"state": {}}, 5):
+        with pytest.raises(ValueError, match="'state' and 'param_groups'"):
+            optimizer.load_state_dict(other)
+    snapshot = snapshot_of(leaf([1.0]))
+    del snapshot["state"][0]["step"]
+    with pytest.raises(ValueError, match=r"parameter 0 .*'step'"):
+        optimizer.load_state_dict(snapshot)
