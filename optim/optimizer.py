@@ -35,7 +35,9 @@ class Optimizer:
     ``clipnorm``, ``clipvalue``, ``global_clipnorm``: clip gradients before the step, every one by
     its own norm, by value, or all together, as in Keras; at most one of them, and 0 is none.
     ``differentiable``: record the steps, so that what is computed from the parameters later has
-    derivatives by settings and by the initial parameters (handles in :attr:`initial`).
+    derivatives by settings and by the initial parameters (handles in :attr:`initial`). A
+    ``loss.backward(create_graph=True)`` stops at the parameters, so rates get no gradient from it;
+    a leaf that the loss itself contains does: drop that, or name ``inputs=``.
 
     :meth:`step` computes everything first and then writes, so a failed step leaves parameters and
     state as they were; parameters without a gradient are skipped.
@@ -302,7 +304,8 @@ class Optimizer:
         """Take settings and state from a snapshot of an optimizer of the same kind.
 
         Raises ValueError, naming what differs, when groups, settings, or the shapes of what is
-        remembered do not fit; the optimizer is then as before.
+        remembered do not fit; the optimizer is then as before. Tensors in a snapshot are off the
+        tape: to differentiate by a rate from here on, put it into the group again.
 
         >>> import tapegrad as tg
         >>> w = tg.tensor(1.0, requires_grad=True)
