@@ -15,6 +15,7 @@ from . import functional, lr_scheduler, schedules
 from .adams import *
 from .adaptive import *
 from .adaptive_published import *
+from .averages import *
 from .descent import *
 from .families import FAMILIES as _FAMILIES
 from .families import OPTIMIZERS

@@ -6,6 +6,7 @@ from . import (
     adams,
     adaptive,
     adaptive_published,
+    averages,
     descent,
     layerwise,
     lbfgs,
@@ -28,6 +29,7 @@ FAMILIES = (
     schedule_free,
     lbfgs,
     wrappers,
+    averages,
 )
 
 #: Every optimizer, one row each.

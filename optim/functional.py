@@ -18,6 +18,7 @@ from . import clipping
 from .adams import *
 from .adaptive import *
 from .adaptive_published import *
+from .averages import *
 from .clipping import *
 from .descent import *
 from .families import FAMILIES as _FAMILIES
