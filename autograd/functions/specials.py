@@ -25,7 +25,8 @@ log_clamped, xlogy, xlog1py = (
     exponentials.xlogy,
     exponentials.xlog1py,
 )
-sqrt, rsqrt, sigmoid = exponentials.sqrt, exponentials.rsqrt, exponentials.sigmoid
+sqrt, rsqrt, safe_sqrt = exponentials.sqrt, exponentials.rsqrt, exponentials.safe_sqrt
+sigmoid = exponentials.sigmoid
 logaddexp, logaddexp2 = exponentials.logaddexp, exponentials.logaddexp2
 sinh, cosh, tanh = exponentials.sinh, exponentials.cosh, exponentials.tanh
 asinh, acosh, atanh = exponentials.asinh, exponentials.acosh, exponentials.atanh
@@ -40,21 +41,6 @@ asin, acos, atan, atan2 = (
 arcsin, arccos, arctan, arctan2 = asin, acos, atan, atan2
 erf, erfc, erfinv = special.erf, special.erfc, special.erfinv
 lgamma, digamma = special.lgamma, special.digamma
-
-
-def safe_sqrt(input: Any) -> Any:
-    """The square root with derivative 0 at 0, for formulas that need it there; NaN below 0.
-
-    :func:`sqrt` itself has the true limit, inf.
-
-    >>> import tapegrad as tg
-    >>> x = tg.tensor([0.0, 4.0], requires_grad=True)
-    >>> tg.safe_sqrt(x).sum().backward()
-    >>> x.grad
-    tensor([0.0000, 0.2500])
-    """
-    nought = input == 0
-    return where(nought, 0.0, sqrt(where(nought, 1.0, input)))
 
 
 def softplus(input: Any, beta: Any = 1.0, threshold: float = 20.0) -> Any:

@@ -213,6 +213,23 @@ sqrt = elementwise(
     tensor([2., 3.])
     """,
 )
+safe_sqrt = elementwise(
+    "safe_sqrt",
+    np.sqrt,
+    lambda y, _x: choose(y == 0, 0.0, 0.5 / choose(y == 0, 1.0, y)),
+    scalar=lambda x: math.sqrt(x) if x >= 0.0 else math.nan,
+    samples=ROOT,
+    doc="""The square root with derivative 0 at 0, for formulas that need it there; NaN below 0.
+
+    :func:`sqrt` itself has the true limit, inf.
+
+    >>> import tapegrad as tg
+    >>> x = tg.tensor([0.0, 4.0], requires_grad=True)
+    >>> tg.safe_sqrt(x).sum().backward()
+    >>> x.grad
+    tensor([0.0000, 0.2500])
+    """,
+)
 rsqrt = elementwise(
     "rsqrt",
     lambda x: np.true_divide(1, np.sqrt(x)),
