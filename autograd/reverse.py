@@ -56,15 +56,16 @@ def fit(cotangent: Any, value: Any) -> Any:
 
 def _fit_general(cotangent: Any, value: Any) -> Any:
     """The same for Tensors (recorded) and for duck arrays."""
-    if (
-        type(cotangent) is Batched
-        and type(value) is Batched
-        and cotangent.levels == value.levels
-        and cotangent.shape == value.shape
-        and cotangent.array.dtype == value.array.dtype
-    ):
-        return cotangent
-    cotangent = sum_finished(cotangent, value)
+    raw = cotangent._value if isinstance(cotangent, Tensor) else cotangent
+    if type(raw) is Batched:
+        if (
+            type(value) is Batched
+            and raw.levels == value.levels
+            and raw.shape == value.shape
+            and raw.array.dtype == value.array.dtype
+        ):
+            return cotangent
+        cotangent = sum_finished(cotangent, value)
     shape, dtype = shape_of(value), dtype_of(value)
     if shape_of(cotangent) != shape:
         cotangent = sum_to(cotangent, shape=shape)
@@ -149,8 +150,7 @@ def _walk(
     patience = 64
     special = modes.current()
     checked = special is not None and special.anomaly and special.check_nan
-    plain = not graph and not checked
-    fast = plain and wanted is None
+    fast = not graph and not checked and wanted is None
     held: Any = None  # a record that is next anyway need not wait in the dictionary
     held_g: Any = None
     while True:
@@ -251,8 +251,8 @@ def _walk(
                 continue  # the walk ends here: what lies below is not used up
         if LAST_OVERWRITE[0] > record[0]:
             refuse_overwritten(record)
-        if plain and type(record[1]) is Primitive:
-            ready = _rules_applied(record, g, allowed)
+        if not checked and type(record[1]) is Primitive:
+            ready = _rules_applied(record, g, graph, allowed)
             if ready is not None:
                 for target, cotangent in ready:
                     n = target[0]
@@ -303,37 +303,42 @@ def _paths_to(
     """
     lowest = max(min(wanted, default=0), floor)
     found: dict[int, list[Any]] = {}
-    stack = [record for record, _ in roots]
+    stack = [record for record, _ in roots if record[NUMBER] >= lowest]
     while stack:
         record = stack.pop()
-        if record[NUMBER] in found or record[NUMBER] < lowest:
-            continue
-        found[record[NUMBER]] = record
-        stack.extend(r for r in record[FIRST + 1 :: 2] if r is not None)
+        number = record[0]
+        if number not in found:
+            found[number] = record
+            for r in record[6::2]:
+                if r is not None and r[0] >= lowest and r[0] not in found:
+                    stack.append(r)
     allowed = {n for n in wanted if n in found}
     if known is not None:
         allowed |= known
     for number in sorted(found):
-        if number not in allowed and any(
-            r is not None and r[NUMBER] in allowed for r in found[number][FIRST + 1 :: 2]
-        ):
-            allowed.add(number)
+        for r in found[number][6::2]:
+            if r is not None and r[0] in allowed:
+                allowed.add(number)
+                break
     return allowed
 
 
 def _rules_applied(
-    record: list[Any], g: Any, allowed: set[int] | None
+    record: list[Any], g: Any, graph: bool, allowed: set[int] | None
 ) -> list[tuple[list[Any], Any]] | None:
     """What :func:`contributions` gives, in the common case; None where that one should look.
 
-    A fast path only: raw values, one output, a rule for each operand.
+    A fast path only: one output, a rule for each operand.
     """
-    op, y, params = record[OP], record[OUTPUT], record[PARAMS]
+    op, y, params = record[1], record[2], record[3]
     rules = op.rules
     if rules is None or op.parts is not None or type(y) is tuple:
         return None
     ready = []
-    values = record[FIRST::2]
+    operands = values = record[5::2]
+    if graph:
+        operands = on_tape(values, record[6::2])
+        y = make(y, record)
     i = FIRST
     try:
         for rule in rules:
@@ -342,16 +347,17 @@ def _rules_applied(
                 if rule is None:
                     cotangent = g
                 elif params is None:
-                    cotangent = rule(g, y, *values)
+                    cotangent = rule(g, y, *operands)
                 else:
-                    cotangent = rule(g, y, *values, **params)
+                    cotangent = rule(g, y, *operands, **params)
                 if cotangent is not None:
                     value = record[i]
+                    raw = cotangent._value if type(cotangent) is Tensor else cotangent
                     if (
-                        type(cotangent) is not ndarray
+                        type(raw) is not ndarray
                         or type(value) is not ndarray
-                        or cotangent.shape != value.shape
-                        or cotangent.dtype is not value.dtype
+                        or raw.shape != value.shape
+                        or raw.dtype is not value.dtype
                     ):
                         cotangent = fit(cotangent, value)
                     ready.append((target, cotangent))
