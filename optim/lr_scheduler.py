@@ -151,6 +151,9 @@ class LambdaLR(LRScheduler):
 class MultiplicativeLR(LRScheduler):
     """The rate times a function of the epoch once more every epoch.
 
+    In a SequentialLR, where others begin from their own rate, it goes on from the rate that it
+    finds, times the function of 0, as in torch.
+
     >>> import tapegrad as tg
     >>> optimizer = tg.optim.SGD([tg.ones(1, requires_grad=True)], lr=0.1)
     >>> scheduler = tg.optim.lr_scheduler.MultiplicativeLR(optimizer, lambda epoch: 0.5)
@@ -166,6 +169,12 @@ class MultiplicativeLR(LRScheduler):
         if i not in self._kept:
             self._kept[i] = schedules.multiplicative(1.0, function)  # keeps its products
         return schedules.chained(self.base_lrs[i] if rate is None else rate, self._kept[i])
+
+    def _restart(self) -> None:
+        """Go on from the rate that the scheduler before left, as torch's does."""
+        self._place(0)
+        groups = enumerate(self.optimizer.param_groups)
+        self._write([(g["lr"] * self._of_group("lr_lambda", i)(0), False) for i, g in groups])
 
 
 class CosineAnnealingLR(LRScheduler):
@@ -330,8 +339,21 @@ class SequentialLR(_OfSchedulers):
         self._read()
 
     def _schedule(self, i: int, rate: Any = None) -> Callable[[Any], Any]:
-        parts = [part._schedule(i, rate) for part in self._schedulers]
+        parts: list[Callable[[Any], Any]] = []
+        for part in self._schedulers:
+            if parts and isinstance(part, MultiplicativeLR):  # goes on from where the others end
+                begins = self._milestones[: len(parts)]
+                left = _held(schedules.sequential(parts, begins[:-1]), begins[-1] - 1)
+                first = _held(part._of_group("lr_lambda", i), 0)
+                parts.append(schedules.chained(left, first, part._schedule(i, 1.0)))
+            else:
+                parts.append(part._schedule(i, rate))
         return schedules.sequential(parts, self._milestones)
+
+
+def _held(schedule: Callable[[Any], Any], at: Any) -> Callable[[Any], Any]:
+    """The value of a schedule at a step, at every step."""
+    return lambda step: schedule(at)
 
 
 class ChainedScheduler(_OfSchedulers):

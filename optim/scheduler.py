@@ -93,18 +93,17 @@ class LRScheduler:
             if name in self.listed and isinstance(value, (list, tuple)):
                 self._one_each(name, value)
             setattr(self, name, value)
-        if last_epoch == -1:
-            for group in optimizer.param_groups:
-                group.setdefault("initial_lr", group["lr"])
         for i, group in enumerate(optimizer.param_groups):
-            if "initial_lr" not in group:
+            if last_epoch != -1 and "initial_lr" not in group:
                 raise KeyError(
                     f"{type(self).__name__}: to go on after epoch {last_epoch}, group {i} needs "
                     "an 'initial_lr': load the optimizer's snapshot first"
                 )
-        self.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
+        self.base_lrs = [group.get("initial_lr", group["lr"]) for group in optimizer.param_groups]
         self.last_epoch = last_epoch
-        self._initial_step()
+        self._initial_step()  # refuses settings that make no sense before it writes
+        for group, rate in zip(optimizer.param_groups, self.base_lrs, strict=True):
+            group.setdefault("initial_lr", rate)
 
     def _attach(self, optimizer: Any) -> None:
         if not hasattr(optimizer, "param_groups"):

@@ -32,14 +32,14 @@ class _WithMomentum(LRScheduler):
             )
 
     def _write(self, rates: Sequence[tuple[Any, bool]]) -> None:
+        groups = self.optimizer.param_groups if self.cycle_momentum else []
+        momenta = [self._momentum(i)(self._here()) for i in range(len(groups))]
         super()._write(rates)
-        if self.cycle_momentum:
-            for i, group in enumerate(self.optimizer.param_groups):
-                now = self._momentum(i)(self._here())
-                if "betas" in self.optimizer.defaults:
-                    group["betas"] = (now, *group["betas"][1:])
-                else:
-                    group["momentum"] = now
+        for group, now in zip(groups, momenta, strict=True):
+            if "betas" in self.optimizer.defaults:
+                group["betas"] = (now, *group["betas"][1:])
+            else:
+                group["momentum"] = now
 
 
 class CyclicLR(_WithMomentum):
@@ -144,14 +144,15 @@ class OneCycleLR(_WithMomentum):
 
     def _initial_step(self) -> None:
         self._needs_momentum()
-        for i, group in enumerate(self.optimizer.param_groups):
-            top = self._of_group("max_lr", i)
-            first = self.base_lrs[i] = top / self.div_factor
-            group.update(initial_lr=first, max_lr=top, min_lr=first / self.final_div_factor)
+        groups = self.optimizer.param_groups
+        self.base_lrs = [self._of_group("max_lr", i) / self.div_factor for i in range(len(groups))]
+        super()._initial_step()
+        for i, (group, first) in enumerate(zip(groups, self.base_lrs, strict=True)):
+            last = first / self.final_div_factor
+            group.update(initial_lr=first, max_lr=self._of_group("max_lr", i), min_lr=last)
             if self.cycle_momentum:
                 for name in ("base_momentum", "max_momentum"):
                     group[name] = self._of_group(name, i)
-        super()._initial_step()
 
     def _place(self, epoch: Any) -> None:
         if epoch > self.total_steps:

@@ -125,6 +125,16 @@ CASES |= {
         "milestones": [4],
     },
     "sequence into lambda": {"parts": [_COS, _LAMBDA], "of": "SequentialLR", "milestones": [3]},
+    "sequence into products": {
+        "parts": [_COS, ("MultiplicativeLR", {"lr_lambda": "wave"}), _STEP],
+        "of": "SequentialLR",
+        "milestones": [3, 9],
+    },
+    "sequence from cycles": {
+        "parts": [("CyclicLR", {"base_lr": 0.02, "max_lr": 0.5, "step_size_up": 5}), _EXP],
+        "of": "SequentialLR",
+        "milestones": [7],
+    },
     # somebody else changes the rate
     "touched": {"parts": [_EXP], "touch": {7: 0.5, 20: 3.0}},
     "touched cosine": {"parts": [_COS], "touch": {4: 0.5, 11: 2.0}},
@@ -515,6 +525,21 @@ def test_what_makes_no_sense_is_refused():
         lr_scheduler.ChainedScheduler([schedules.constant(0.1)], optimizer)
 
 
+def test_a_refused_scheduler_leaves_the_optimizer_as_it_was():
+    optimizer = make(optim, tg.ones, {"parts": []})[0]
+    (group,) = optimizer.param_groups
+    before = dict(group)
+    for form, settings in (
+        ("StepLR", {"step_size": 0}),
+        ("OneCycleLR", {"max_lr": 1.0, "total_steps": 9, "pct_start": 2.0}),
+        ("OneCycleLR", {"max_lr": 1.0, "total_steps": 9, "max_momentum": "high"}),
+        ("CyclicLR", {"base_lr": 0.1, "max_lr": 1.0, "mode": "square"}),
+    ):
+        with pytest.raises((ValueError, TypeError)):
+            getattr(lr_scheduler, form)(optimizer, **settings)
+        assert group == before
+
+
 def test_a_cycle_ends():
     optimizer, (scheduler,) = make(
         optim, tg.ones, {"parts": [("OneCycleLR", {"max_lr": 1.0, "total_steps": 3})]}
@@ -555,6 +580,16 @@ def test_sequences_and_chains_within_each_other():
 
 
 # -- the same function of the step -----------------------------------------------------------------
+@pytest.mark.parametrize("key", [k for k in CASES if CASES[k].get("of") == "SequentialLR"])
+def test_a_sequence_follows_its_function_of_the_step(key):
+    optimizer, (scheduler,) = make(optim, tg.ones, CASES[key])
+    rate = scheduler._schedule(0)
+    for step in range(STEPS):
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(rate(step), rel=1e-12)
+        optimizer.step()
+        scheduler.step()
+
+
 @pytest.mark.parametrize("key", ONE)
 def test_the_scheduler_follows_its_function_of_the_step(key):
     """Exactly, and without a step of its own."""
