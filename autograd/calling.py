@@ -18,13 +18,13 @@ from .applying import apply, compute, explain, shares_memory
 from .records import next_number
 from .registry import REGISTRY, Primitive
 from .tensors import Tensor, make
-from .values import (
-    settle,
-)
+from .values import float32, float64, settle
 
 _current = modes.MODE.get
 _float32, _int64 = np.float32, np.int64
 _new = object.__new__
+#: What a 0-d value of a dtype is (see values.py), for the dtypes of common cases.
+_scalar_of = {float32: _float32, float64: float}
 
 
 def expose(op: Primitive, function: Callable[..., Any], register: bool = True) -> Any:
@@ -200,9 +200,14 @@ def binary(op: Primitive, takes: tuple[type, ...] | None = None) -> Callable[...
             a, b = input._value, other._value
             kind = type(a)
             if kind is not type(b):
-                if type(b) is not _int64 or (kind is not float and kind is not _float32):
+                if type(b) is _int64 and (kind is float or kind is _float32):
+                    b = kind(b)  # a count beside a float scalar, as in sum / count
+                elif kind is ndarray and type(b) is _scalar_of.get(a.dtype):
+                    pass  # an array beside a scalar of its own dtype: nothing to promote
+                elif type(b) is ndarray and kind is _scalar_of.get(b.dtype):
+                    kind = ndarray
+                else:
                     return apply(op, (input, other), {})
-                b = kind(b)  # a count beside a float scalar, as in sum / count
             ra, rb = input._record, other._record
         elif (type(other) is float or type(other) is int) and isinstance(input, Tensor):
             a, b, ra, rb = input._value, other, input._record, None

@@ -66,6 +66,8 @@ def _left(g: Any, _y: Any, _a: Any, b: Any) -> Any:
     if type(g) is ndarray and type(b) is ndarray and g.ndim == 2 and b.ndim == 2:
         return np.matmul(g, b.T)  # two plain matrices: straight to the product
     sa, sb, sg = shape_of(_a), shape_of(b), shape_of(g)
+    if len(sa) == len(sb) == 2:
+        return matmul(g, swap(b))
     if len(sb) == 1:
         if len(sa) == 1:
             return g * b
@@ -92,6 +94,8 @@ def _right(g: Any, _y: Any, a: Any, _b: Any) -> Any:
     if type(g) is ndarray and type(a) is ndarray and g.ndim == 2 and a.ndim == 2:
         return np.matmul(a.T, g)
     sa, sb, sg = shape_of(a), shape_of(_b), shape_of(g)
+    if len(sa) == len(sb) == 2:
+        return matmul(swap(a), g)
     if len(sb) == 1:
         if len(sa) == 1:
             return g * a

@@ -48,6 +48,8 @@ def sum_array_to(x: Any, shape: tuple[int, ...]) -> Any:
     """Sum over the dimensions that broadcasting added or stretched (or stretch to the shape)."""
     found = shape_of(x)
     extra = len(found) - len(shape)
+    if type(x) is ndarray and extra > 0 and found[extra:] == shape:  # the common case
+        return np.add.reduce(x, axis=tuple(range(extra)))
     if extra < 0 or any(a != b and b != 1 for a, b in zip(found[extra:], shape, strict=True)):
         return np.broadcast_to(x, shape)
     axes = tuple(range(extra)) + tuple(
