@@ -1,60 +1,60 @@
-"""Saving and loading tensors: the safetensors format, written atomically, no pickle."""
+"""Saving and loading states: the safetensors format, written atomically, no pickle."""
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from .tensors import Tensor, frozen_array, tensor
+from .packing import pack, unpack
+from .tensors import tensor
 
 __all__ = ["load", "save"]
 
+#: Under this name the description of a nested state stands in a file's metadata.
+DESCRIPTION = "tapegrad"
 
-def save(state: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
-    """Write named tensors to a safetensors file, readable by every framework that knows it.
 
-    ``state``: a dict of tensors or arrays by name, such as ``model.state_dict()``. The file
-    appears whole or not at all: it is written beside its place and moved there. Returns the path.
+def save(state: Any, path: str | os.PathLike[str]) -> Path:
+    """Write tensors, or a nested state such as a checkpoint, to a safetensors file; no pickle.
 
-    Raises TypeError for anything but tensors and arrays, ImportError naming the extra to install
-    when safetensors is missing.
+    ``state``: a dict of tensors by name, such as ``model.state_dict()``, becomes a plain file that
+    every framework reads under these names. Or dicts (with strings or integers as keys), lists and
+    tuples, nested at will, of tensors, numbers, strings and None, such as
+    ``{"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": 3}``: the tensors
+    are then named by their places ("model.weight"), also for others who read the file, and the rest
+    is JSON in the file's metadata. NumPy's arrays and scalars are written as tensors. Every place
+    gets numbers of its own, also where one tensor stands in two.
+
+    The file appears whole or not at all: it is written beside its place and moved there. Returns
+    the path.
+
+    Raises TypeError for what a file does not hold, with its place ("model.a[2]") and what to do;
+    ValueError for a container that contains itself; ImportError naming the extra to install when
+    safetensors is missing.
 
     >>> import tempfile, pathlib, tapegrad as tg
-    >>> path = pathlib.Path(tempfile.mkdtemp()) / "model.safetensors"
-    >>> _ = tg.save({"w": tg.tensor([1.0, 2.0])}, path)
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "checkpoint.safetensors"
+    >>> _ = tg.save({"w": tg.tensor([1.0, 2.0]), "betas": (0.9, 0.999), "seen": {0: None}}, path)
     >>> tg.load(path)
-    {'w': tensor([1., 2.])}
+    {'w': tensor([1., 2.]), 'betas': (0.9, 0.999), 'seen': {0: None}}
     """
     codec = _codec()
-    if not isinstance(state, Mapping):
-        raise TypeError(
-            f"save() takes a dict of tensors by name, not {type(state).__name__}; "
-            "for a module pass module.state_dict()"
-        )
-    arrays = {}
-    for name, value in state.items():
-        if isinstance(value, Tensor):
-            value = frozen_array(value._value)
-        if not isinstance(name, str) or not isinstance(value, (np.ndarray, np.generic)):
-            raise TypeError(
-                f"save(): {name!r} is a {type(value).__name__}; a safetensors file holds only "
-                "tensors by name"
-            )
-        # A copy in C order, and never a 0-d scalar type, is what the format's writer expects.
-        arrays[name] = np.array(value, order="C")
-    return write_atomically(path, codec.save(arrays))
+    arrays, description = pack(state)
+    metadata = None if description is None else {DESCRIPTION: description}
+    return write_atomically(path, codec.save(arrays, metadata))
 
 
-def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
-    """The tensors of a safetensors file by name, off the tape.
+def load(path: str | os.PathLike[str]) -> Any:
+    """What :func:`save` wrote, its tensors off the tape; any other safetensors file as a dict.
 
-    Raises FileNotFoundError, ValueError when it is no safetensors file, and ImportError naming
-    the extra to install.
+    Tensors have the dtypes and bits that were saved; a mapping of another kind comes back as a
+    dict, NumPy's arrays and scalars as tensors.
+
+    Raises FileNotFoundError; ValueError when it is no safetensors file, or only a part of one, or
+    has a dtype that NumPy lacks; ImportError naming the extra to install.
 
     >>> import tempfile, pathlib, tapegrad as tg
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "model.safetensors"
@@ -66,9 +66,34 @@ def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     data = Path(path).read_bytes()
     try:
         arrays = codec.load(data)
+    except KeyError as error:  # the reader looks dtypes up
+        raise ValueError(
+            f"{path} holds tensors of dtype {error.args[0]}, which NumPy does not have: convert "
+            "them with the program that wrote them"
+        ) from error
     except Exception as error:  # the reader's own error type is not public
-        raise ValueError(f"{path} is not a safetensors file: {error}") from error
-    return {name: tensor(array) for name, array in arrays.items()}
+        raise ValueError(_no_such_file(path, data, error)) from error
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    description = header.get("__metadata__", {}).get(DESCRIPTION)
+    if description is None:
+        return {name: tensor(array) for name, array in arrays.items()}
+    try:
+        return unpack(arrays, description)
+    except (AttributeError, RecursionError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path}: the description of its structure cannot be used: {error}; "
+            "safetensors.numpy.load_file reads the bare tensors"
+        ) from error
+
+
+def _no_such_file(path: Any, data: bytes, error: Exception) -> str:
+    if data[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+        return (
+            f"{path} is not a safetensors file but a zip archive or a pickle, as torch.save writes "
+            "them; a pickle can run any code and is never read here: convert it with "
+            "safetensors.torch.save_file"
+        )
+    return f"{path} is not a safetensors file, or only a part of one ({len(data)} bytes): {error}"
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> Path:
