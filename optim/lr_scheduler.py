@@ -213,8 +213,8 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         self._jump(self._at + 1 if epoch is None else epoch)
 
     def _place(self, epoch: Any) -> None:
+        super()._place(epoch // 1)
         self._at = epoch
-        self.last_epoch = epoch // 1
 
     def _here(self) -> Any:
         return self._at
@@ -262,6 +262,12 @@ class _OfSchedulers(LRScheduler):
     def _place(self, epoch: Any) -> None:
         for part in self._schedulers:
             part._place(epoch)
+
+    def _restart(self) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["initial_lr"]
+        self._place(-1)
+        self._initial_step()
 
     def _read(self) -> None:
         self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
@@ -333,11 +339,6 @@ class SequentialLR(_OfSchedulers):
         self._schedulers[self._turn()]._initial_step()
         self._read()
 
-    def _restart(self) -> None:
-        self.last_epoch = 0
-        self._schedulers[self._turn()]._restart()
-        self._read()
-
     def _schedule(self, i: int, rate: Any = None) -> Callable[[Any], Any]:
         parts: list[Callable[[Any], Any]] = []
         for part in self._schedulers:
@@ -349,6 +350,13 @@ class SequentialLR(_OfSchedulers):
             else:
                 parts.append(part._schedule(i, rate))
         return schedules.sequential(parts, self._milestones)
+
+
+def _is_factor(part: LRScheduler) -> bool:
+    """Whether a scheduler multiplies what others do to the rate, at every step."""
+    if isinstance(part, _OfSchedulers):
+        return isinstance(part, ChainedScheduler) and all(map(_is_factor, part._schedulers))
+    return part.multiplies and is_off(getattr(part, "eta_min", 0))
 
 
 def _held(schedule: Callable[[Any], Any], at: Any) -> Callable[[Any], Any]:
@@ -388,16 +396,10 @@ class ChainedScheduler(_OfSchedulers):
             part._initial_step()
         self._read()
 
-    def _restart(self) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["initial_lr"]
-        self._place(-1)
-        self._initial_step()
-
     def _schedule(self, i: int, rate: Any = None) -> Callable[[Any], Any]:
         first, *others = self._schedulers
-        for part in others:
-            if not part.multiplies or not is_off(getattr(part, "eta_min", 0)):
+        for part in self._schedulers if others else ():
+            if not _is_factor(part):
                 raise NotImplementedError(
                     f"ChainedScheduler: {type(part).__name__} is no factor of the rate, so the "
                     "chain is no function of the step"
@@ -405,12 +407,6 @@ class ChainedScheduler(_OfSchedulers):
         return schedules.chained(
             first._schedule(i, rate), *(part._schedule(i, 1.0) for part in others)
         )
-
-    def _repr_svg_(self) -> str | None:
-        try:
-            return super()._repr_svg_()
-        except NotImplementedError:
-            return None
 
 
 class ReduceLROnPlateau(LRScheduler):

@@ -27,6 +27,8 @@ _UNSAVED = ("optimizer", "_kept")
 class LRScheduler:
     """What all schedulers have; a subclass names the function of the step that it follows.
 
+    Or it has a ``get_lr`` of its own, as in torch: the rates of the groups at ``last_epoch``.
+
     ``optimizer``: whose groups to write to. The other arguments are those of the schedule without
     its rate, which is the group's ``lr`` (kept as ``initial_lr``). ``last_epoch``: -1 to begin; a
     number to go on after it, with the rates that the groups have, which need an ``initial_lr``.
@@ -75,7 +77,8 @@ class LRScheduler:
             )
 
     def __init__(self, *settings: Any, **named: Any) -> None:
-        signature = inspect.signature(type(self))
+        follows = hasattr(type(self), "schedule")
+        signature = inspect.signature(type(self) if follows else _arguments)
         try:
             bound = signature.bind(*settings, **named)
         except TypeError as error:
@@ -132,6 +135,15 @@ class LRScheduler:
 
     def _schedule(self, i: int, rate: Any = None) -> Callable[[Any], Any]:
         """The function of the step that a group follows, from its initial rate or another."""
+        if self._says_its_rates():
+            raise NotImplementedError(
+                f"{type(self).__name__} says its rates by get_lr, which is no function of the step"
+            )
+        if not hasattr(type(self), "schedule"):
+            raise NotImplementedError(
+                f"{type(self).__name__} needs a schedule (a function that makes a function of the "
+                "step from a rate and settings) or get_lr (the rates of the groups at last_epoch)"
+            )
         settings = {name: self._of_group(name, i) for name in self._settings}
         return type(self).schedule(self.base_lrs[i] if rate is None else rate, **settings)
 
@@ -142,8 +154,8 @@ class LRScheduler:
         self._written = self.base_lrs if fresh else [None] * len(self.base_lrs)
         before = self.last_epoch
         self._place(self.last_epoch + 1)
-        if fresh or not self.multiplies:
-            self._write([self._moved(i, before) for i in range(len(self.base_lrs))])
+        if fresh or not self.multiplies or self._says_its_rates():
+            self._write(self._moved_from(before))
         self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
 
     def step(self, epoch: Any = None) -> None:
@@ -173,12 +185,12 @@ class LRScheduler:
     def _advance(self) -> None:
         before = self.last_epoch
         self._place(before + 1)
-        self._write([self._moved(i, before) for i in range(len(self.base_lrs))])
+        self._write(self._moved_from(before))
 
     def _jump(self, epoch: Any) -> None:
         """Go to an epoch, whatever the rate was."""
         self._place(epoch)
-        self._write([(self._schedule(i)(epoch), True) for i in range(len(self.base_lrs))])
+        self._write([(rate, True) for rate in self.get_lr()])
 
     def _restart(self) -> None:
         """Go to epoch 0 as a part of a sequence."""
@@ -189,7 +201,23 @@ class LRScheduler:
         self._place(self.last_epoch - 1)
 
     def _place(self, epoch: Any) -> None:
+        groups = self.optimizer.param_groups
+        if len(groups) != len(self.base_lrs):
+            raise RuntimeError(
+                f"{type(self).__name__}: the optimizer has {len(groups)} groups, but had "
+                f"{len(self.base_lrs)} when the scheduler was made"
+            )
         self.last_epoch = epoch
+
+    def _says_its_rates(self) -> bool:
+        """Whether it is a subclass that has its own ``get_lr``, as in torch."""
+        return type(self).get_lr is not LRScheduler.get_lr
+
+    def _moved_from(self, before: Any) -> list[tuple[Any, bool]]:
+        """The next rates, and whether they are the schedule's own."""
+        if self._says_its_rates():
+            return [(rate, False) for rate in self.get_lr()]
+        return [self._moved(i, before) for i in range(len(self.base_lrs))]
 
     def _moved(self, i: int, before: Any) -> tuple[Any, bool]:
         """The next rate of a group, and whether it is the schedule's own."""
@@ -211,12 +239,7 @@ class LRScheduler:
         return self.last_epoch
 
     def _write(self, rates: Sequence[tuple[Any, bool]]) -> None:
-        if len(rates) != len(self.optimizer.param_groups):
-            raise RuntimeError(
-                f"{type(self).__name__}: the optimizer has {len(self.optimizer.param_groups)} "
-                f"groups, but had {len(rates)} when the scheduler was made"
-            )
-        for group, (rate, _) in zip(self.optimizer.param_groups, rates):
+        for group, (rate, _) in zip(self.optimizer.param_groups, rates, strict=True):
             group["lr"] = rate
         self._written = [rate if own else None for rate, own in rates]
         self._last_lr = [rate for rate, _ in rates]
@@ -280,12 +303,19 @@ class LRScheduler:
         return self._schedule(group).plot(steps, ax, **style)  # type: ignore[attr-defined]
 
     def _repr_svg_(self) -> str | None:
-        made = self._schedule(0)
+        try:
+            made = self._schedule(0)
+        except NotImplementedError:
+            return None
         return made._repr_svg_() if isinstance(made, Schedule) else None
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._settings)
         return f"{type(self).__name__}({shown}{', ' if shown else ''}last_epoch={self.last_epoch})"
+
+
+def _arguments(optimizer: Any, last_epoch: int = -1) -> None:
+    """What a subclass without a schedule gives to ``__init__``."""
 
 
 def _same(current: Any, written: Any) -> bool:

@@ -558,6 +558,7 @@ def test_a_group_added_later_is_named():
     optimizer.step()
     with pytest.raises(RuntimeError, match="has 2 groups, but had 1"):
         scheduler.step()
+    assert scheduler.last_epoch == 0
 
 
 def test_sequences_and_chains_within_each_other():
@@ -577,6 +578,76 @@ def test_sequences_and_chains_within_each_other():
     np.testing.assert_allclose(found, [whole(step) for step in range(13)], rtol=1e-12)
     outer = lr_scheduler.ChainedScheduler([scheduler])
     assert outer.get_last_lr() == scheduler.get_last_lr()
+
+
+def test_a_sequence_within_a_sequence_begins_from_the_initial_rate():
+    optimizer = make(optim, tg.ones, {"parts": []})[0]
+    halving = lr_scheduler.MultiplicativeLR(optimizer, lambda epoch: 0.5)
+    first, last = (lr_scheduler.ConstantLR(optimizer, 0.5, total_iters=9) for _ in range(2))
+    inner = lr_scheduler.SequentialLR(optimizer, [halving, last], [2])
+    scheduler = lr_scheduler.SequentialLR(optimizer, [first, inner], [2])
+    rate = scheduler._schedule(0)
+    for step, expected in enumerate([0.05, 0.05, 0.1, 0.05, 0.05, 0.05]):
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(expected) == rate(step)
+        optimizer.step()
+        scheduler.step()
+
+
+def test_what_is_no_function_of_the_step_has_no_picture():
+    """A part that writes its own rate, at times or always, undoes the others."""
+    optimizer = make(optim, tg.ones, {"parts": []})[0]
+    decay = lr_scheduler.ExponentialLR(optimizer, 0.9)
+    other = lr_scheduler.StepLR(optimizer, 3)
+    for part in (
+        lr_scheduler.LambdaLR(optimizer, abs),
+        lr_scheduler.CosineAnnealingLR(optimizer, 9, eta_min=0.01),
+        lr_scheduler.SequentialLR(optimizer, [other, other], [2]),
+        lr_scheduler.ChainedScheduler([decay, lr_scheduler.LambdaLR(optimizer, abs)]),
+    ):
+        for parts in ([part, decay], [decay, part]):
+            chain = lr_scheduler.ChainedScheduler(parts)
+            assert chain._repr_svg_() is None
+            assert lr_scheduler.SequentialLR(optimizer, [chain], [])._repr_svg_() is None
+            with pytest.raises(NotImplementedError, match="no factor of the rate"):
+                chain.plot(5)
+
+
+def test_a_subclass_may_say_its_rates_itself_as_in_torch():
+    class Ramp(lr_scheduler.LRScheduler):
+        def __init__(self, optimizer, length, last_epoch=-1):
+            self.length = length
+            super().__init__(optimizer, last_epoch)
+
+        def get_lr(self):
+            return [rate * min(1.0, (self.last_epoch + 1) / self.length) for rate in self.base_lrs]
+
+    def go(scheduler, steps):
+        for _ in range(steps):
+            scheduler.optimizer.step()
+            scheduler.step()
+            yield scheduler.optimizer.param_groups[0]["lr"]
+
+    optimizer = make(optim, tg.ones, {"parts": []})[0]
+    ramp = Ramp(optimizer, 4)
+    assert optimizer.param_groups[0]["lr"] == 0.025
+    assert list(go(ramp, 2)) == [0.05, pytest.approx(0.075)]
+    again = Ramp(make(optim, tg.ones, {"parts": []})[0], 9)
+    again.load_state_dict(ramp.state_dict())
+    assert again.length == 4 and list(go(again, 2)) == [0.1, 0.1]
+    assert repr(again) == "Ramp(last_epoch=4)" and again._repr_svg_() is None
+    with pytest.raises(NotImplementedError, match="Ramp says its rates by get_lr"):
+        again.plot()
+    with pytest.warns(UserWarning, match="deprecated"):
+        again.step(1)
+    assert again.get_last_lr() == [0.05]
+
+
+def test_a_subclass_without_a_schedule_is_refused():
+    class Nothing(lr_scheduler.LRScheduler):
+        pass
+
+    with pytest.raises(NotImplementedError, match=r"Nothing needs a schedule .* or get_lr"):
+        Nothing(make(optim, tg.ones, {"parts": []})[0])
 
 
 # -- the same function of the step -----------------------------------------------------------------
