@@ -9,35 +9,57 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
 
 from tapegrad import losses as _losses
 
-from . import activations, data, distances, functional, init, linear, metrics, module, utils
+# A file of layers takes one line here; its public names are those in its __all__.
+from . import functional, init
 from .activations import *
+from .containers import *
 from .distances import *
 from .linear import *
 from .module import *
+from .parameter import *
+from .parameter_containers import *
 
 # The loss classes appear here under their PyTorch names; the table of losses lists them once.
 # Keras's do not: its CosineSimilarity is a loss, PyTorch's a layer.
 if _TYPE_CHECKING:
     from tapegrad.losses import *
-_LOSSES = {
-    row.form.__name__: row.form
+
+    from . import data, metrics, utils
+globals().update(
+    (row.form.__name__, row.form)
     for row in _losses.LOSSES
     if row.form and "keras" not in row.form.__module__
+)
+
+#: What is loaded when first asked for: a module (None), or the module in which a name lies.
+_LATER: dict[str, str | None] = {
+    "data": None,
+    "metrics": None,
+    "utils": None,
 }
-globals().update(_LOSSES)
 
 __all__ = [
-    *activations.__all__,
-    *distances.__all__,
-    *linear.__all__,
-    *module.__all__,
-    *_LOSSES,
-    "data",
-    "functional",
-    "init",
-    "metrics",
-    "utils",
+    *("functional", "init", *_LATER),
+    *(n for n, thing in globals().items() if isinstance(thing, type) and not n.startswith("_")),
 ]
+
+
+def __getattr__(name: str) -> _Any:
+    """Load what is loaded late."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    place = _LATER[name]
+    found = importlib.import_module(f"{__name__}.{place or name}")
+    if place is not None:
+        found = globals()[name] = getattr(found, name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

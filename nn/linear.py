@@ -8,7 +8,8 @@ from tapegrad import Tensor, empty
 
 from . import init
 from .functional import linear
-from .module import Module, Parameter
+from .module import Module
+from .parameter import Parameter
 
 __all__ = ["Flatten", "Linear"]
 

@@ -1,39 +1,25 @@
-"""Module and Parameter: a tree of layers that knows its parameters."""
+"""Module: a tree of layers that knows its parameters."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Self
 
-from tapegrad import Tensor, no_grad
+from tapegrad import Tensor, no_grad, tensor, zeros_like
 
-__all__ = ["Module", "Parameter", "Sequential"]
+from . import state
+from .hooks import Hook, Hooks, RemovableHandle, call_with_hooks
+from .missing import MissingAttribute, names_in
+from .parameter import Buffer, Parameter
 
-
-class Parameter(Tensor):
-    """A tensor that a :class:`Module` registers when it is set as an attribute.
-
-    ``data``: what :func:`tapegrad.tensor` takes. It requires a gradient unless told otherwise.
-
-    >>> import tapegrad as tg
-    >>> tg.nn.Parameter(tg.zeros(2)).requires_grad
-    True
-    """
-
-    def __new__(cls, data: Any = (), requires_grad: bool = True) -> Any:
-        dtype = data.dtype if hasattr(data, "dtype") else None
-        return super().__new__(cls, data, dtype, requires_grad)
-
-    def __repr__(self) -> str:
-        return f"Parameter containing:\n{super().__repr__()}"
+__all__ = ["Module"]
 
 
 class Module:
     """A layer or a model: holds parameters, buffers and other modules as attributes.
 
     Subclass it, set parameters and layers in ``__init__`` (after ``super().__init__()``), and
-    write ``forward``; calling the module calls ``forward``.
+    write ``forward``; calling the module calls ``forward``, with the hooks before and after it.
 
     >>> import tapegrad as tg
     >>> class Scale(tg.nn.Module):
@@ -49,265 +35,640 @@ class Module:
     ['factor']
     """
 
-    _parameters: dict[str, Tensor | None]
+    training: bool
+    _parameters: dict[str, Parameter | None]
     _buffers: dict[str, Tensor | None]
     _modules: dict[str, Module | None]
-    training: bool
+    _non_persistent_buffers_set: set[str]
+    _hooks: Hooks | None = None  # until the first one comes, so that a call asks one thing only
 
     def __init__(self) -> None:
-        for name in ("_parameters", "_buffers", "_modules"):
-            object.__setattr__(self, name, {})
-        object.__setattr__(self, "training", True)
+        own = self.__dict__
+        own["training"] = True
+        own["_parameters"], own["_buffers"], own["_modules"] = {}, {}, {}
+        own["_non_persistent_buffers_set"] = set()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the module computes; every subclass writes its own."""
-        raise TypeError(f"{type(self).__name__} has no forward(): write one")
+        raise NotImplementedError(
+            f'Module [{type(self).__name__}] is missing the required "forward" function'
+        )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.forward(*args, **kwargs)
-
-    # -- attributes ---------------------------------------------------------------------------
-    def __setattr__(self, name: str, value: Any) -> None:
-        if "_parameters" not in self.__dict__:
-            raise AttributeError(
-                f"call super().__init__() in {type(self).__name__}.__init__ before setting {name!r}"
-            )
-        if isinstance(value, Parameter):
-            self.register_parameter(name, value)
-        elif isinstance(value, Module):
-            self._forget(name)
-            self._modules[name] = value
-        elif name in self._parameters:
-            if value is not None and not isinstance(value, Tensor):
-                raise TypeError(
-                    f"{name!r} is a parameter: set a Parameter or None, not {type(value).__name__}"
-                )
-            self._parameters[name] = value
-        elif name in self._buffers:
-            self._buffers[name] = value
-        elif name in self._modules and value is None:
-            self._modules[name] = None
-        else:
-            object.__setattr__(self, name, value)
+        if self._hooks is None:
+            return self.forward(*args, **kwargs)
+        return call_with_hooks(self, args, kwargs)
 
     def __getattr__(self, name: str) -> Any:
         own = self.__dict__
         for kind in ("_parameters", "_buffers", "_modules"):
-            if name in own.get(kind, ()):
-                return own[kind][name]
-        known = [*own.get("_parameters", ()), *own.get("_buffers", ()), *own.get("_modules", ())]
-        near = difflib.get_close_matches(name, [*known, *dir(type(self))], n=3)
-        hint = f"; did you mean {', '.join(near)}?" if near else f"; it has {', '.join(known)}"
-        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}{hint}")
+            held = own.get(kind)
+            if held is not None and name in held:
+                return held[name]
+        raise MissingAttribute(self, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        own = self.__dict__
+        parameters = own.get("_parameters")
+        if isinstance(value, (Parameter, Module, Buffer)):
+            if parameters is None:
+                kind = "parameters" if isinstance(value, Parameter) else "modules or buffers"
+                raise AttributeError(
+                    f"cannot assign {kind} before Module.__init__() call: call super().__init__() "
+                    f"in {type(self).__name__}.__init__ before setting {name!r}"
+                )
+            if isinstance(value, Parameter):
+                if name not in parameters:
+                    self._forget(name)
+                self.register_parameter(name, value)
+            elif isinstance(value, Module):
+                if name not in self._modules:
+                    self._forget(name)
+                self._modules[name] = value
+            else:
+                if name not in self._buffers:
+                    self._forget(name)
+                self.register_buffer(name, value, value.persistent)
+        elif parameters is None:
+            object.__setattr__(self, name, value)
+        elif name in parameters:
+            if value is not None:
+                raise TypeError(
+                    f"cannot assign {type(value).__name__!r} as parameter {name!r} "
+                    f"(tg.nn.Parameter or None expected): {_instead(name, value)}"
+                )
+            parameters[name] = None
+        elif name in self._modules:
+            if value is not None:
+                raise TypeError(
+                    f"cannot assign {type(value).__name__!r} as child module {name!r} "
+                    "(tg.nn.Module or None expected)"
+                )
+            self._modules[name] = None
+        elif name in self._buffers:
+            if value is not None and not isinstance(value, Tensor):
+                raise TypeError(
+                    f"cannot assign {type(value).__name__!r} as buffer {name!r} "
+                    "(a tensor or None expected)"
+                )
+            self._buffers[name] = value
+        else:
+            object.__setattr__(self, name, value)
 
     def __delattr__(self, name: str) -> None:
-        if not self._forget(name):
+        if not self._forget(name, attributes=False):
             object.__delattr__(self, name)
 
-    def _forget(self, name: str) -> bool:
-        """Remove a registered name from wherever it is."""
+    def __dir__(self) -> list[str]:
+        names = [*dir(type(self)), *self.__dict__, *names_in(self)]
+        return sorted({name for name in names if not name[:1].isdigit()})
+
+    def _forget(self, name: str, attributes: bool = True) -> bool:
+        """Remove a name from wherever it is; whether it was anywhere."""
         found = False
-        for kind in (self._parameters, self._buffers, self._modules, self.__dict__):
-            if name in kind:
-                del kind[name]  # type: ignore[attr-defined]
+        for held in (self._parameters, self._buffers, self._modules):
+            if name in held:
+                del held[name]  # type: ignore[attr-defined]
                 found = True
+        self._non_persistent_buffers_set.discard(name)
+        if attributes:
+            self.__dict__.pop(name, None)
         return found
 
-    def register_parameter(self, name: str, parameter: Parameter | None) -> None:
-        """Register a parameter (or None, a place without one) under a name."""
-        self._forget(name)
-        self._parameters[name] = parameter
-        if parameter is not None and parameter.name is None:
-            parameter.name = name
+    def _check_name(self, kind: str, name: Any, held: str) -> None:
+        """Raise if something of a kind cannot be registered under a name."""
+        if held not in self.__dict__:
+            raise AttributeError(f"cannot assign {kind} before Module.__init__() call")
+        if not isinstance(name, str):
+            raise TypeError(f"{kind} name should be a string. Got {type(name).__name__}")
+        if "." in name:
+            raise KeyError(f'{kind} name can\'t contain ".", got: {name!r}')
+        if not name:
+            raise KeyError(f'{kind} name can\'t be empty string ""')
+        if name not in self.__dict__[held] and hasattr(self, name):
+            raise KeyError(f"attribute {name!r} already exists")
 
-    def register_buffer(self, name: str, tensor: Tensor | None) -> None:
-        """Register a tensor that is part of the state but not trained."""
-        self._forget(name)
+    def register_parameter(self, name: str, param: Parameter | None) -> None:
+        """Register a parameter, or None (a place without one), under a name.
+
+        Raises KeyError for a name that is taken, empty or has a dot in it, TypeError for what is
+        no parameter, ValueError for a tensor that an operation made.
+
+        >>> import tapegrad as tg
+        >>> module = tg.nn.Module()
+        >>> module.register_parameter("bias", None)
+        >>> module.bias is None
+        True
+        """
+        self._check_name("parameter", name, "_parameters")
+        if param is not None:
+            if not isinstance(param, Parameter):
+                raise TypeError(
+                    f"cannot assign {type(param).__name__!r} object to parameter {name!r} "
+                    f"(tg.nn.Parameter or None required): {_instead(name, param)}"
+                )
+            if not param.is_leaf:
+                raise ValueError(
+                    f"cannot assign a tensor that is not a leaf to parameter {name!r}: compute "
+                    "what depends on other tensors in forward()"
+                )
+            if param.name is None:
+                param.name = name
+        self._parameters[name] = param
+
+    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
+        """Register a tensor that is part of the state but not trained, such as a running mean.
+
+        ``persistent``: whether ``state_dict`` holds it. Raises as :meth:`register_parameter`.
+
+        >>> import tapegrad as tg
+        >>> module = tg.nn.Module()
+        >>> module.register_buffer("mean", tg.zeros(2))
+        >>> [name for name, _ in module.named_buffers()]
+        ['mean']
+        """
+        self._check_name("buffer", name, "_buffers")
+        if tensor is not None and not isinstance(tensor, Tensor):
+            raise TypeError(
+                f"cannot assign {type(tensor).__name__!r} object to buffer {name!r} (a tensor or "
+                "None required): tg.tensor(...) makes one"
+            )
         self._buffers[name] = tensor
+        if persistent:
+            self._non_persistent_buffers_set.discard(name)
+        else:
+            self._non_persistent_buffers_set.add(name)
 
     def add_module(self, name: str, module: Module | None) -> None:
-        """Register a child under a name."""
-        self._forget(name)
+        """Register a child under a name; raises as :meth:`register_parameter`.
+
+        >>> import tapegrad as tg
+        >>> module = tg.nn.Module()
+        >>> module.add_module("act", tg.nn.Tanh())
+        >>> module.act
+        Tanh()
+        """
+        if module is not None and not isinstance(module, Module):
+            what = module.__name__ if isinstance(module, type) else type(module).__name__
+            made = " (a class: make one with its settings)" if isinstance(module, type) else ""
+            raise TypeError(f"{what} is not a Module subclass{made}, at {name!r}")
+        self._check_name("module", name, "_modules")
         self._modules[name] = module
 
-    # -- walking the tree -----------------------------------------------------------------------
+    def register_module(self, name: str, module: Module | None) -> None:
+        """Another name of :meth:`add_module`."""
+        self.add_module(name, module)
+
+    def get_submodule(self, target: str) -> Module:
+        """The module of a dotted name below this one; ``""`` is this one.
+
+        Raises AttributeError saying where the path ends, and what is there.
+
+        >>> import tapegrad as tg
+        >>> model = tg.nn.Sequential(tg.nn.Sequential(tg.nn.Tanh()))
+        >>> model.get_submodule("0.0")
+        Tanh()
+        """
+        module: Any = self
+        for part in target.split(".") if target else ():
+            above, module = module, getattr(module, part, None)
+            if not isinstance(module, Module):
+                if not hasattr(above, part):
+                    raise MissingAttribute(above, part)
+                raise AttributeError(f"{part!r} of {target!r} is not an nn.Module")
+        return module  # type: ignore[no-any-return]
+
+    def set_submodule(self, target: str, module: Module, strict: bool = False) -> None:
+        """Put a module in the place of a dotted name.
+
+        ``strict``: only where there is one already. Raises AttributeError when the path does not
+        lead there, ValueError for an empty name or what is no module.
+
+        >>> import tapegrad as tg
+        >>> model = tg.nn.Sequential(tg.nn.Tanh())
+        >>> model.set_submodule("0", tg.nn.ReLU())
+        >>> model[0]
+        ReLU()
+        """
+        if not target:
+            raise ValueError("cannot set the submodule without a target name")
+        if not isinstance(module, Module):
+            raise ValueError(f"`module` is not an nn.Module, but {type(module).__name__}")
+        path, _, name = target.rpartition(".")
+        parent = self.get_submodule(path)
+        if strict or hasattr(parent, name):
+            parent.get_submodule(name)
+        setattr(parent, name, module)
+
+    def get_parameter(self, target: str) -> Parameter:
+        """The parameter of a dotted name; AttributeError if there is none.
+
+        >>> import tapegrad as tg
+        >>> tg.nn.Sequential(tg.nn.Linear(2, 3)).get_parameter("0.bias").shape
+        (3,)
+        """
+        path, _, name = target.rpartition(".")
+        found = getattr(self.get_submodule(path), name)
+        if not isinstance(found, Parameter):
+            raise AttributeError(f"{name!r} of {target!r} is not an nn.Parameter")
+        return found
+
+    def get_buffer(self, target: str) -> Tensor:
+        """The buffer of a dotted name; AttributeError if there is none.
+
+        >>> import tapegrad as tg
+        >>> module = tg.nn.Module()
+        >>> module.register_buffer("mean", tg.zeros(2))
+        >>> module.get_buffer("mean")
+        tensor([0., 0.])
+        """
+        path, _, name = target.rpartition(".")
+        module = self.get_submodule(path)
+        found = getattr(module, name)
+        if name not in module._buffers:
+            raise AttributeError(f"{name!r} of {target!r} is not a buffer")
+        return found  # type: ignore[no-any-return]
+
     def named_children(self) -> Iterator[tuple[str, Module]]:
-        """The direct children with their names."""
+        """The direct children with their names; a shared one once."""
+        seen: set[Module] = set()
         for name, module in self._modules.items():
-            if module is not None:
+            if module is not None and module not in seen:
+                seen.add(module)
                 yield name, module
 
     def children(self) -> Iterator[Module]:
-        """The direct children."""
+        """The direct children; a shared one once."""
         for _, module in self.named_children():
             yield module
 
-    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """Self and all modules below, with dotted names; a shared one once."""
-        stack, seen = [(prefix, self)], set()
-        while stack:
-            path, module = stack.pop()
-            if id(module) in seen:
-                continue
-            seen.add(id(module))
-            yield path, module
-            stack += [
-                (f"{path}.{name}" if path else name, child)
-                for name, child in reversed(list(module.named_children()))
-            ]
+    def named_modules(
+        self, memo: set[Module] | None = None, prefix: str = "", remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Module]]:
+        """The module and all below with dotted names; a shared one once, if not told otherwise.
 
-    def modules(self) -> Iterator[Module]:
-        """Self and all modules below."""
-        for _, module in self.named_modules():
+        >>> import tapegrad as tg
+        >>> model = tg.nn.Sequential(tg.nn.Tanh(), tg.nn.Sequential(tg.nn.ReLU()))
+        >>> [name for name, _ in model.named_modules()]
+        ['', '0', '1', '1.0']
+        """
+        memo = set() if memo is None else memo
+        if self in memo:
+            return
+        if remove_duplicate:
+            memo.add(self)
+        yield prefix, self
+        for name, module in self._modules.items():
+            if module is not None:
+                path = f"{prefix}.{name}" if prefix else name
+                yield from module.named_modules(memo, path, remove_duplicate)
+
+    def modules(self, remove_duplicate: bool = True) -> Iterator[Module]:
+        """The module and all below; a shared one once, if not told otherwise."""
+        for _, module in self.named_modules(remove_duplicate=remove_duplicate):
             yield module
 
-    def _named_tensors(self, kind: str) -> Iterator[tuple[str, Tensor]]:
-        seen = set()
-        for path, module in self.named_modules():
-            for name, tensor in getattr(module, kind).items():
-                if tensor is not None and id(tensor) not in seen:
-                    seen.add(id(tensor))
-                    yield (f"{path}.{name}" if path else name), tensor
+    def _named_tensors(
+        self, kind: str, prefix: str, recurse: bool, remove_duplicate: bool
+    ) -> Iterator[tuple[str, Any]]:
+        seen: set[int] = set()
+        modules = (
+            self.named_modules(prefix=prefix, remove_duplicate=remove_duplicate)
+            if recurse
+            else [(prefix, self)]
+        )
+        for path, module in modules:
+            for name, held in getattr(module, kind).items():
+                if held is None or id(held) in seen:
+                    continue
+                if remove_duplicate:
+                    seen.add(id(held))
+                yield (f"{path}.{name}" if path else name), held
 
-    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
-        """All parameters with dotted names; a shared one once."""
-        return self._named_tensors("_parameters")
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Parameter]]:
+        """All parameters with dotted names; a shared one once, if not told otherwise.
 
-    def parameters(self) -> Iterator[Tensor]:
-        """All parameters; a shared one once."""
-        for _, parameter in self.named_parameters():
+        ``prefix`` comes before the names; without ``recurse`` only this module's own.
+
+        >>> import tapegrad as tg
+        >>> [name for name, _ in tg.nn.Linear(2, 3).named_parameters("first")]
+        ['first.weight', 'first.bias']
+        """
+        return self._named_tensors("_parameters", prefix, recurse, remove_duplicate)
+
+    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        """All parameters, as optimizers take them; a shared one once."""
+        for _, parameter in self.named_parameters(recurse=recurse):
             yield parameter
 
-    def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
-        """All buffers with dotted names."""
-        return self._named_tensors("_buffers")
+    def named_buffers(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Tensor]]:
+        """All buffers with dotted names; see :meth:`named_parameters`."""
+        return self._named_tensors("_buffers", prefix, recurse, remove_duplicate)
 
-    def buffers(self) -> Iterator[Tensor]:
-        """All buffers."""
-        for _, buffer in self.named_buffers():
+    def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
+        """All buffers; a shared one once."""
+        for _, buffer in self.named_buffers(recurse=recurse):
             yield buffer
 
-    def apply(self, function: Callable[[Module], Any]) -> Module:
-        """Call ``function`` on every module, children first; returns self."""
-        for module in reversed(list(self.modules())):
-            function(module)
+    def apply(self, fn: Callable[[Module], Any]) -> Self:
+        """Call ``fn`` on every module, children before parents; returns self.
+
+        >>> import tapegrad as tg
+        >>> def fill(module):
+        ...     if isinstance(module, tg.nn.Linear):
+        ...         tg.nn.init.zeros_(module.bias)
+        >>> model = tg.nn.Sequential(tg.nn.Linear(1, 2)).apply(fill)
+        >>> model[0].bias.tolist()
+        [0.0, 0.0]
+        """
+        for child in self.children():
+            child.apply(fn)
+        fn(self)
         return self
 
-    # -- state ----------------------------------------------------------------------------------
-    def train(self, mode: bool = True) -> Module:
-        """Set training mode for the whole tree; returns self."""
-        for module in self.modules():
-            object.__setattr__(module, "training", mode)
+    def train(self, mode: bool = True) -> Self:
+        """Set training mode for this module and all below; returns self.
+
+        Dropout and batch normalisation differ by it. Raises ValueError for what is no bool.
+        """
+        if not isinstance(mode, bool):
+            raise ValueError(f"training mode is expected to be boolean, not {mode!r}")
+        self.training = mode
+        for child in self.children():
+            child.train(mode)
         return self
 
-    def eval(self) -> Module:
-        """Set evaluation mode for the whole tree; returns self."""
+    def eval(self) -> Self:
+        """Set evaluation mode for this module and all below; returns self."""
         return self.train(False)
 
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Drop the gradients of all parameters."""
-        for parameter in self.parameters():
-            if set_to_none or parameter.grad is None:
-                parameter.grad = None
-            else:
-                parameter.grad = parameter.grad * 0.0
-
-    def requires_grad_(self, requires_grad: bool = True) -> Module:
-        """Freeze or unfreeze all parameters; returns self."""
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Freeze (False) or unfreeze all parameters; returns self."""
         for parameter in self.parameters():
             parameter.requires_grad_(requires_grad)
         return self
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """Parameters and buffers by dotted name, detached copies.
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop the gradients of all parameters, or set them to zero."""
+        for p in self.parameters():
+            p.grad = None if set_to_none or p.grad is None else zeros_like(p.grad.detach())
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Put ``fn(tensor)`` into every parameter, its gradient and every buffer."""
+        if recurse:
+            for child in self.children():
+                child._apply(fn)
+        for name, parameter in self._parameters.items():
+            if parameter is None:
+                continue
+            if not parameter.is_leaf:
+                raise RuntimeError(
+                    f"parameter {name!r} (shape {parameter.shape}) stands on the tape: a "
+                    "differentiable optimizer moves it. detach_() the optimizer first"
+                )
+            with no_grad():
+                made = fn(parameter)
+                if made is not parameter:
+                    parameter.data = made
+                if parameter.grad is not None:
+                    parameter.grad.data = fn(parameter.grad)
+        for name, buffer in self._buffers.items():
+            if buffer is not None:
+                self._buffers[name] = fn(buffer)
+        return self
+
+    def to(self, *args: Any, **kwargs: Any) -> Self:
+        """Cast all floating parameters, their gradients and buffers; returns self.
+
+        ``to(dtype)`` or ``to(tensor)``, of a floating dtype; a device is accepted if it is the
+        CPU. Parameters stay the same objects, so that optimizers go on with them.
+
+        Raises TypeError for a dtype that is not floating, RuntimeError for another device.
 
         >>> import tapegrad as tg
-        >>> sorted(tg.nn.Linear(2, 3).state_dict())
-        ['bias', 'weight']
+        >>> tg.nn.Linear(2, 1).to("float64").weight.dtype
+        dtype('float64')
         """
-        return {
-            name: tensor.detach().clone()
-            for kind in ("_parameters", "_buffers")
-            for name, tensor in self._named_tensors(kind)
-        }
+        asked = tensor(0.0).to(*args, **kwargs).dtype
+        if asked.kind != "f":
+            raise TypeError(f"nn.Module.to only accepts floating point dtypes, but got {asked}")
+        return self._apply(lambda t: t.to(*args, **kwargs) if t.is_floating_point() else t)
 
-    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
+    def type(self, dst_type: Any) -> Self:
+        """Cast all parameters and buffers, integers too; returns self."""
+        return self._apply(lambda t: t.to(dst_type))
+
+    def float(self) -> Self:
+        """Cast floating parameters and buffers to float32; returns self."""
+        return self.to("float32")
+
+    def double(self) -> Self:
+        """Cast floating parameters and buffers to float64; returns self."""
+        return self.to("float64")
+
+    def half(self) -> Self:
+        """Cast floating parameters and buffers to float16; returns self."""
+        return self.to("float16")
+
+    def cpu(self) -> Self:
+        """The module itself: everything is on the CPU."""
+        return self
+
+    def state_dict(
+        self,
+        *,
+        destination: dict[str, Any] | None = None,
+        prefix: str = "",
+        keep_vars: bool = False,
+    ) -> dict[str, Any]:
+        """Parameters and persistent buffers by dotted name, as copies off the tape.
+
+        What the copies hold stays when training goes on (torch's are views of the parameters).
+        ``keep_vars``: the parameters and buffers themselves. ``prefix`` comes before the names.
+        ``destination``: a dict to put them into. See :func:`tapegrad.save`.
+
+        >>> import tapegrad as tg
+        >>> list(tg.nn.Linear(2, 3).state_dict(prefix="head."))
+        ['head.weight', 'head.bias']
+        """
+        destination = {} if destination is None else destination
+        for hook in self._hooks_of("state_dict_pre"):
+            hook(self, prefix, keep_vars)
+        state.save_own(self, destination, prefix, keep_vars)
+        for name, module in self._modules.items():
+            if module is not None:
+                module.state_dict(
+                    destination=destination, prefix=f"{prefix}{name}.", keep_vars=keep_vars
+                )
+        for hook in self._hooks_of("state_dict"):
+            if hook(self, destination, prefix, {}) is not None:
+                raise RuntimeError("a hook after state_dict() must return None")
+        return destination
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> state.IncompatibleKeys:
         """Copy values in by name; nothing is changed when something does not fit.
 
-        RuntimeError naming missing and unexpected keys (unless ``strict=False``) and shapes that
-        differ.
-        """
-        own = dict(self._named_tensors("_parameters")) | dict(self._named_tensors("_buffers"))
-        missing = sorted(set(own) - set(state))
-        unexpected = sorted(set(state) - set(own))
-        wrong = [
-            f"{name}: {tuple(state[name].shape)} given, {own[name].shape} expected"
-            for name in own
-            if name in state and tuple(state[name].shape) != own[name].shape
-        ]
-        if wrong or (strict and (missing or unexpected)):
-            raise RuntimeError(
-                f"load_state_dict into {type(self).__name__}: missing {missing}, "
-                f"unexpected {unexpected}, of another shape {wrong}"
-            )
-        with no_grad():
-            for name, tensor in own.items():
-                if name in state:
-                    tensor.copy_(state[name])
+        ``state_dict``: tensors or arrays by name, cast to the dtypes of the module. ``strict``:
+        its names must be those of :meth:`state_dict`. ``assign``: new parameters and buffers
+        with the dtypes given take the place of the old (make the optimizer afterwards).
 
-    def __repr__(self) -> str:
-        extra = self.extra_repr()
-        lines = [
-            f"  ({name}): " + repr(module).replace("\n", "\n  ")
-            for name, module in self.named_children()
-        ]
-        if not lines:
-            return f"{type(self).__name__}({extra})"
-        head = [f"  {extra}"] if extra else []
-        return "\n".join([f"{type(self).__name__}(", *head, *lines, ")"])
+        Returns a named tuple of ``missing_keys`` and ``unexpected_keys``. Raises RuntimeError
+        naming all missing and unexpected keys (if ``strict``) and all shapes that differ.
+
+        >>> import tapegrad as tg
+        >>> layer = tg.nn.Linear(2, 1)
+        >>> layer.load_state_dict({"bias": tg.ones(1)}, strict=False)
+        IncompatibleKeys(missing_keys=['weight'], unexpected_keys=[])
+        >>> layer.bias.tolist()
+        [1.0]
+        """
+        return state.load(self, state_dict, strict, assign)
+
+    def get_extra_state(self) -> Any:
+        """What else belongs to the state; a subclass may write its own, and the reverse."""
+        raise RuntimeError(f"{type(self).__name__} has no extra state: write get_extra_state()")
+
+    def set_extra_state(self, state: Any) -> None:
+        """Take what :meth:`get_extra_state` gave; a subclass may write its own."""
+        raise RuntimeError(f"{type(self).__name__} has no extra state: write set_extra_state()")
+
+    def _hooks_of(self, kind: str) -> list[Callable[..., Any]]:
+        return [] if self._hooks is None else self._hooks.of(kind)
+
+    def _add_hook(self, kind: str, hook: Hook, prepend: bool = False) -> RemovableHandle:
+        if self._hooks is None:
+            self._hooks = Hooks()
+        return self._hooks.add(kind, hook, prepend)
+
+    def register_forward_pre_hook(
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+    ) -> RemovableHandle:
+        """Call ``hook(module, args)`` before forward; a result replaces the arguments.
+
+        ``with_kwargs``: ``hook(module, args, kwargs)``, and a result is ``(args, kwargs)``.
+        ``prepend``: before the other hooks.
+
+        >>> import tapegrad as tg
+        >>> layer = tg.nn.Identity()
+        >>> _ = layer.register_forward_pre_hook(lambda module, args: args[0] + 1)
+        >>> layer(tg.tensor(1.0))
+        tensor(2.)
+        """
+        return self._add_hook("forward_pre", Hook(hook, with_kwargs), prepend)
+
+    def register_forward_hook(
+        self,
+        hook: Callable[..., Any],
+        *,
+        prepend: bool = False,
+        with_kwargs: bool = False,
+        always_call: bool = False,
+    ) -> RemovableHandle:
+        """Call ``hook(module, args, output)`` after forward; a result replaces the output.
+
+        ``with_kwargs``: ``hook(module, args, kwargs, output)``. ``prepend``: before the other
+        hooks. ``always_call``: also when forward raises (the output is None then).
+
+        >>> import tapegrad as tg
+        >>> layer = tg.nn.Identity()
+        >>> handle = layer.register_forward_hook(lambda module, args, output: output * 2)
+        >>> layer(tg.tensor(1.0))
+        tensor(2.)
+        >>> handle.remove()
+        """
+        return self._add_hook("forward", Hook(hook, with_kwargs, always_call), prepend)
+
+    def register_full_backward_pre_hook(
+        self, hook: Callable[..., Any], prepend: bool = False
+    ) -> RemovableHandle:
+        """Call ``hook(module, grad_output)`` when gradients come to the outputs.
+
+        ``grad_output`` is a tuple; a result, of the same length, replaces it.
+
+        >>> import tapegrad as tg
+        >>> layer, x = tg.nn.Identity(), tg.tensor(1.0, requires_grad=True)
+        >>> _ = layer.register_full_backward_pre_hook(lambda module, grads: (grads[0] * 5,))
+        >>> layer(x).backward()
+        >>> x.grad
+        tensor(5.)
+        """
+        return self._add_hook("backward_pre", Hook(hook), prepend)
+
+    def register_full_backward_hook(
+        self, hook: Callable[..., Any], prepend: bool = False
+    ) -> RemovableHandle:
+        """Call ``hook(module, grad_input, grad_output)`` when gradients come to the inputs.
+
+        Both are tuples, with None for what is no tensor on the tape; keyword arguments are not
+        among the inputs. A result replaces ``grad_input``. When no input requires a gradient, the
+        hook is called when gradients come to the outputs.
+
+        >>> import tapegrad as tg
+        >>> layer, x = tg.nn.Identity(), tg.tensor(1.0, requires_grad=True)
+        >>> show = lambda module, inputs, outputs: print(inputs, outputs)
+        >>> _ = layer.register_full_backward_hook(show)
+        >>> layer(x).backward()
+        (tensor(1.),) (tensor(1.),)
+        """
+        return self._add_hook("backward", Hook(hook), prepend)
+
+    def register_state_dict_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call ``hook(module, prefix, keep_vars)`` before the module's state is taken."""
+        return self._add_hook("state_dict_pre", Hook(hook))
+
+    def register_state_dict_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call ``hook(module, state_dict, prefix, {})`` after it; it may change the dict."""
+        return self._add_hook("state_dict", Hook(hook))
+
+    def register_load_state_dict_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call a hook before the module looks for its values in a state.
+
+        ``hook(module, state_dict, prefix, {}, strict, missing_keys, unexpected_keys,
+        error_msgs)`` may change the dict, for example rename its keys.
+        """
+        return self._add_hook("load_pre", Hook(hook))
+
+    def register_load_state_dict_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call ``hook(module, incompatible_keys)`` once values are loaded.
+
+        It may change the two lists of keys: what it takes away is no error.
+        """
+        return self._add_hook("load_post", Hook(hook))
+
+    def _get_name(self) -> str:
+        return type(self).__name__
 
     def extra_repr(self) -> str:
-        """The settings shown in the repr."""
+        """The settings shown in the repr, in one line or several."""
         return ""
 
+    def __repr__(self) -> str:
+        return self._tree([f"({name}): {module!r}" for name, module in self._modules.items()])
 
-class Sequential(Module):
-    """Modules applied one after the other.
+    def _tree(self, children: list[str]) -> str:
+        """The settings and the children, one to a line and indented."""
+        extra = self.extra_repr()
+        lines = [
+            *(extra.split("\n") if extra else ()),
+            *(c.replace("\n", "\n  ") for c in children),
+        ]
+        if not lines or (len(lines) == 1 and not children):
+            return f"{self._get_name()}({extra})"
+        return "\n  ".join([f"{self._get_name()}(", *lines]) + "\n)"
 
-    >>> import tapegrad as tg
-    >>> model = tg.nn.Sequential(tg.nn.Linear(4, 2), tg.nn.ReLU())
-    >>> model
-    Sequential(
-      (0): Linear(in_features=4, out_features=2, bias=True)
-      (1): ReLU()
-    )
-    >>> len(model), model[0].weight.shape
-    (2, (2, 4))
-    """
 
-    def __init__(self, *modules: Any) -> None:
-        super().__init__()
-        if len(modules) == 1 and isinstance(modules[0], Mapping):
-            named = list(modules[0].items())
-        else:
-            named = [(str(i), m) for i, m in enumerate(modules)]
-        for name, module in named:
-            if not isinstance(module, Module):
-                raise TypeError(f"Sequential takes modules, not {type(module).__name__} at {name}")
-            self.add_module(name, module)
-
-    def forward(self, input: Any) -> Any:
-        """The input passed through every module in order."""
-        for module in self.children():
-            input = module(input)
-        return input
-
-    def __len__(self) -> int:
-        return len(self._modules)
-
-    def __iter__(self) -> Iterator[Module]:
-        return self.children()
-
-    def __getitem__(self, index: Any) -> Any:
-        modules = list(self.children())
-        return Sequential(*modules[index]) if isinstance(index, slice) else modules[index]
+def _instead(name: str, value: Any) -> str:
+    """What to do with a value that is no parameter."""
+    if isinstance(value, Tensor):
+        return (
+            f"tg.nn.Parameter(...) makes one; to write values into it say "
+            f"`with tg.no_grad(): module.{name}.copy_(...)`; to keep it on the tape call the "
+            "module with tg.func.functional_call"
+        )
+    return "tg.nn.Parameter(...) makes one"

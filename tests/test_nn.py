@@ -56,9 +56,9 @@ def test_state_round_trip(tmp_path):
 def test_state_that_does_not_fit_changes_nothing():
     layer = nn.Linear(3, 2)
     before = layer.bias.detach().numpy().copy()
-    with pytest.raises(RuntimeError, match=r"missing \['weight'\].*unexpected \['extra'\]"):
+    with pytest.raises(RuntimeError, match=r'(?s)Missing key.*"weight".*Unexpected.*"extra"'):
         layer.load_state_dict({"bias": tg.ones(2), "extra": tg.ones(1)})
-    with pytest.raises(RuntimeError, match=r"bias: \(3,\) given, \(2,\) expected"):
+    with pytest.raises(RuntimeError, match=r"size mismatch for bias: .*\(3,\).*\(2,\)"):
         layer.load_state_dict({"bias": tg.ones(3), "weight": tg.ones(2, 3)})
     np.testing.assert_array_equal(layer.bias.detach().numpy(), before)
 

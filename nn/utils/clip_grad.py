@@ -1,4 +1,4 @@
-"""Helpers by the names of torch.nn.utils.
+"""Clipping of gradients by the names of torch.nn.utils.
 
 Those that clip gradients rebind ``grad`` of the parameters. The gradients stay on the tape when
 they are on it (after ``backward(create_graph=True)``) or the threshold is a Tensor on it, so that
