@@ -304,8 +304,11 @@ class Optimizer:
         """Take settings and state from a snapshot of an optimizer of the same kind.
 
         Raises ValueError, naming what differs, when groups, settings, or the shapes of what is
-        remembered do not fit; the optimizer is then as before. Tensors in a snapshot are off the
-        tape: to differentiate by a rate from here on, put it into the group again.
+        remembered do not fit; the optimizer is then as before. What is remembered takes the dtype
+        of its parameter, as in torch. A setting that is a Tensor of the value in the snapshot stays
+        as it is, on the tape; another value comes off the tape: to differentiate by that rate from
+        here on, put a leaf of its value into the group. A schedule stays where the snapshot has
+        None, as one has that went through a file: a file holds no functions.
 
         >>> import tapegrad as tg
         >>> w = tg.tensor(1.0, requires_grad=True)
@@ -348,16 +351,19 @@ class Optimizer:
                     f"{name}: group {i} of the snapshot has the settings {sorted(given)}, not "
                     f"{sorted(set(old) - set(others))}"
                 )
-            settings.append({k: _copy(v) for k, v in given.items()})
+            settings.append({k: _kept(old[k], v) for k, v in given.items()})
         rules = [self._rule_of(group) for group in settings]
         rule_of = [rule for rule, group in zip(rules, groups) for _ in group["params"]]
         state: dict[Tensor, State] = {}
         for i, remembered in state_dict["state"].items():
             if i not in range(len(tensors)):
                 raise ValueError(f"{name}: the snapshot has state of parameter {i}, which is none")
-            state[tensors[i]] = _restored(name, i, rule_of[i].init([tensors[i]]), remembered)
+            p = tensors[i]
+            remembered = _cast(remembered, p.dtype) if p.is_floating_point() else remembered
+            state[p] = _restored(name, i, rule_of[i].init([p]), remembered)
         for group, new, found in zip(self.param_groups, settings, groups):
-            group.update(new, **{k: _copy(v) for k, v in found.items() if k in SCHEDULED})
+            kept = {k: _kept(group.get(k), v) for k, v in found.items() if k in SCHEDULED}
+            group.update(new, **kept)
         self.state = state
 
     def __repr__(self) -> str:
@@ -424,6 +430,29 @@ def _copy(value: Any) -> Any:
     if _fields(value):
         return {k: _copy(v) for k, v in _fields(value).items()}
     return type(value)(map(_copy, value)) if type(value) in (tuple, list) else value
+
+
+def _kept(mine: Any, value: Any) -> Any:
+    """A setting after a snapshot: mine where that is a Tensor of its value, or it leaves it out."""
+    if isinstance(mine, Tensor) and isinstance(value, Tensor):
+        alike = (mine.dtype, mine.shape) == (value.dtype, value.shape) and (mine == value).all()
+        return mine if alike else _copy(value)
+    if value is None and callable(mine):
+        return mine
+    if type(mine) is type(value) is tuple and len(mine) == len(value):
+        return tuple(map(_kept, mine, value))
+    return _copy(value)
+
+
+def _cast(value: Any, dtype: Any) -> Any:
+    """What is remembered, with its floating Tensors in a dtype."""
+    if isinstance(value, Tensor):
+        return value.to(dtype) if value.is_floating_point() else value
+    if isinstance(value, dict):
+        return {k: _cast(v, dtype) for k, v in value.items()}
+    if type(value) in (tuple, list):
+        return type(value)(_cast(v, dtype) for v in value)
+    return value
 
 
 def _detached(value: Any) -> Any:
