@@ -24,10 +24,12 @@ from .families import primitive
 from .functions.arithmetic import *
 from .functions.comparing import *
 from .functions.converting import *
+from .functions.convolutions import *
 from .functions.distances import *
 from .functions.indexing import *
 from .functions.joining import *
 from .functions.matrices import *
+from .functions.pooling import *
 from .functions.products import *
 from .functions.reductions import *
 from .functions.scans import *

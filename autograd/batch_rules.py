@@ -184,6 +184,51 @@ def _overlap_add(op: Any, values: Sequence[Any], params: dict[str, Any]) -> Any:
     return Batched(op.forward(w.array, **moved), w.levels)
 
 
+# -- windows ------------------------------------------------------------------------------------
+@rule_of("window_sum", "window_spread")
+def _window_sum(op: Any, values: Sequence[Any], params: dict[str, Any]) -> Any:
+    (x,) = values
+    return Batched(
+        op.forward(x.array, **{**params, "axis": params["axis"] + len(x.levels)}), x.levels
+    )
+
+
+@rule_of("window_maximum")
+def _window_maximum(op: Any, values: Sequence[Any], params: dict[str, Any]) -> Any:
+    (x,) = values  # the windows lie over the last dimensions
+    return tuple(Batched(y, x.levels) for y in op.forward(x.array, **params))
+
+
+@rule_of("convolve", "convolve_transposed", "convolve_kernels")
+def _convolve(op: Any, values: Sequence[Any], params: dict[str, Any]) -> Any:
+    """The examples as more images; where the kernels differ between them, as more groups."""
+    stack, (a, b) = _Stack(values), values
+    if not stack.count:
+        return NotImplemented
+    gives_kernels = op.name == "convolve_kernels"
+    if not gives_kernels and type(b) is not Batched:
+        whole = stack.whole(a)
+        y = op.forward(whole.reshape(-1, *whole.shape[2:]), b, **params)
+        return stack.back(y.reshape(*whole.shape[:2], *y.shape[1:]))
+    groups = params["groups"]
+    if type(a) is not Batched and groups == 1 and op.name != "convolve_transposed":
+        first = a  # all examples read the same images: more channels come out of them
+    else:
+        first, groups = _as_channels(stack.whole(a)), groups * stack.count
+    second = stack.whole(b)
+    second = _as_channels(second) if gives_kernels else second.reshape(-1, *second.shape[2:])
+    y = op.forward(first, second, **{**params, "groups": groups})
+    if gives_kernels:
+        return stack.back(y.reshape(stack.count, -1, *y.shape[1:]))
+    return stack.back(np.moveaxis(y.reshape(len(y), stack.count, -1, *y.shape[2:]), 1, 0))
+
+
+def _as_channels(images: ndarray) -> ndarray:
+    """(examples, n, c, *) as (n, examples · c, *)."""
+    moved = np.moveaxis(images, 0, 1)
+    return moved.reshape(len(moved), -1, *moved.shape[3:])
+
+
 # -- assertions ----------------------------------------------------------------------------------
 @rule_of("check")
 def _check(op: Any, values: Sequence[Any], params: dict[str, Any]) -> Any:

@@ -433,8 +433,11 @@ def _numpy_scalar(value: Any) -> Any:
 
 
 def _outputs_of(record: list[Any]) -> tuple[Any, ...]:
-    """Tensors on the several outputs of a record."""
-    return tuple(make(v, pick_record(record, i)) for i, v in enumerate(record[OUTPUT]))
+    """Tensors on the several outputs of a record; integers among them are off the tape."""
+    return tuple(
+        make(v, pick_record(record, i) if dtype_of(v).kind not in "iub" else None)
+        for i, v in enumerate(record[OUTPUT])
+    )
 
 
 def _send_pick(pending: dict[int, Any], target: list[Any], index: int, cotangent: Any) -> None:

@@ -12,6 +12,7 @@ from ..ops.indexing import getitem
 from ..ops.shaping import expand_dims, pad, permute, reshape
 from ..values import shape_of
 from .dims import one_dim
+from .window_settings import per_dimension
 
 __all__ = ["fold", "unfold"]
 
@@ -52,29 +53,15 @@ def _one_longer(input: Any, d: int) -> Any:
     return pad(input, widths=tuple(widths))
 
 
-def _pair(value: Any, what: str) -> tuple[int, int]:
-    pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
-    if len(pair) == 1:
-        pair = pair * 2
-    if len(pair) != 2:
-        raise ShapeError(f"{what} must be an int or a pair of ints, not {value!r}")
-    return operator.index(pair[0]), operator.index(pair[1])
-
-
 def _settings(
     what: str, kernel_size: Any, dilation: Any, padding: Any, stride: Any
-) -> tuple[tuple[int, int], ...]:
-    kernel, spread = (
-        _pair(kernel_size, f"{what}: kernel_size"),
-        _pair(dilation, f"{what}: dilation"),
+) -> tuple[tuple[int, ...], ...]:
+    return (
+        per_dimension(kernel_size, 2, f"{what}: kernel_size", 1),
+        per_dimension(dilation, 2, f"{what}: dilation", 1),
+        per_dimension(padding, 2, f"{what}: padding"),
+        per_dimension(stride, 2, f"{what}: stride", 1),
     )
-    zeros, steps = _pair(padding, f"{what}: padding"), _pair(stride, f"{what}: stride")
-    if min(kernel) < 1 or min(spread) < 1 or min(steps) < 1 or min(zeros) < 0:
-        raise RuntimeError(
-            f"{what}: kernel_size {kernel}, dilation {spread} and stride {steps} must be positive, "
-            f"padding {zeros} not negative"
-        )
-    return kernel, spread, zeros, steps
 
 
 def unfold(
@@ -134,7 +121,7 @@ def fold(
         raise ShapeError(
             f"fold: expects an input (N, C·kh·kw, L) or (C·kh·kw, L), got shape {shape}"
         )
-    size = _pair(output_size, "fold: output_size")
+    size = per_dimension(output_size, 2, "fold: output_size")
     settings = _settings("fold", kernel_size, dilation, padding, stride)
     if len(shape) == 2:
         return reshape_first(fold(expand_dims(input, axis=(0,)), size, *settings))
