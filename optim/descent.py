@@ -8,7 +8,17 @@ from tapegrad import Tensor, as_tensor, clip, maximum, where, zeros_like
 
 from .optimizer import Optimizer
 from .reversible import ExactMomentum
-from .rule import Rule, at, at_least_zero, directed, is_off, must_be, per_parameter, so_many
+from .rule import (
+    Rule,
+    at,
+    at_least_zero,
+    directed,
+    is_off,
+    must_be,
+    not_nan,
+    per_parameter,
+    so_many,
+)
 from .table import Row
 
 __all__ = ["ASGD", "SGD", "Rprop", "asgd", "rprop", "sgd"]
@@ -49,6 +59,7 @@ def sgd(
     al. (2013), On the importance of initialization and momentum in deep learning.
     """
     at_least_zero("sgd", lr=lr, momentum=momentum, weight_decay=weight_decay)
+    not_nan("sgd", dampening=dampening)
     damped = not is_off(dampening) and not isinstance(dampening, Tensor)
     if nesterov and (is_off(momentum) or damped):
         raise ValueError("sgd: nesterov=True needs a momentum and no dampening")
@@ -126,6 +137,7 @@ def asgd(
     Bottou (2012), Stochastic gradient descent tricks.
     """
     at_least_zero("asgd", lr=lr, weight_decay=weight_decay)
+    not_nan("asgd", lambd=lambd, alpha=alpha, t0=t0)
 
     def start(w: Tensor) -> Average:
         return Average(_scalar(at(lr, 0), w) * 1.0, _scalar(1.0, w), zeros_like(w))
@@ -189,9 +201,10 @@ def rprop(
     """Resilient propagation: w ← w - Δ·sign(g), every element with a step Δ of its own.
 
     Δ begins as ``lr``. It grows by η₊ while the sign of g stays and shrinks by η₋ when it turned,
-    ``etas`` = (η₋, η₊), held within ``step_sizes``. An element whose sign turned rests for a step.
-    As torch.optim.Rprop, except that signs are compared and not multiplied gradients, which can
-    underflow. All real settings may be numbers, Tensors or schedules (of ``lr`` the first counts).
+    ``etas`` = (η₋, η₊), held within ``step_sizes`` = (least, most); of two in the wrong order the
+    second is Δ. An element whose sign turned rests for a step. As torch.optim.Rprop, except that
+    signs are compared and not multiplied gradients, which can underflow. All real settings may be
+    numbers, Tensors or schedules (of ``lr`` the first counts).
 
     The step depends on the gradient by signs alone: its derivative by g is 0 where it has one, and
     0 at g = 0, where it has none. By w, ``lr``, ``etas`` and ``step_sizes`` it is that of the path
@@ -212,6 +225,7 @@ def rprop(
     so_many("rprop", 2, etas=etas, step_sizes=step_sizes)
     must_be("rprop", "between 0 and 1", lambda eta: (eta > 0) & (eta < 1), **{"etas[0]": etas[0]})
     must_be("rprop", "above 1", lambda eta: eta > 1, **{"etas[1]": etas[1]})
+    not_nan("rprop", step_sizes=step_sizes)
 
     def start(w: Tensor) -> Steps:
         nought = zeros_like(w)

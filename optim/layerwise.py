@@ -15,6 +15,7 @@ from .rule import (
     directed,
     is_off,
     moving_average,
+    not_nan,
     per_parameter,
     so_many,
 )
@@ -192,6 +193,7 @@ def muon(
             f"muon: adjust_lr_fn is {sorted(ADJUSTMENTS)} or None, not {adjust_lr_fn!r}"
         )
     so_many("muon", 3, ns_coefficients=ns_coefficients)
+    not_nan("muon", ns_coefficients=ns_coefficients)
     if not isinstance(ns_steps, int) or not 0 <= ns_steps < 100:
         raise ValueError(f"muon: ns_steps must be a whole number below 100, not {ns_steps}")
     adjust = ADJUSTMENTS[adjust_lr_fn or "original"]

@@ -165,6 +165,8 @@ def is_off(setting: Any) -> bool:
 def at_least_zero(rule: str, **settings: Any) -> None:
     """Check settings that must not be negative: numbers and Tensors (schedules are not known yet).
 
+    NaN is refused by this as by all such checks; infinity is taken, as in torch.
+
     >>> from tapegrad.optim.rule import at_least_zero
     >>> at_least_zero("adam", lr=-0.1)
     Traceback (most recent call last):
@@ -175,6 +177,21 @@ def at_least_zero(rule: str, **settings: Any) -> None:
             continue
         if is_known(rule, name, value):
             check(as_tensor(value) >= 0, f"{rule}: {name} must be at least 0, not {{}}", value)
+
+
+def not_nan(rule: str, **settings: Any) -> None:
+    """Check settings that may have any value but NaN; tuples part by part.
+
+    >>> from tapegrad.optim.rule import not_nan
+    >>> not_nan("sgd", dampening=float("nan"))
+    Traceback (most recent call last):
+    tapegrad.errors.CheckError: sgd: dampening must be a number, not nan
+    """
+    for name, value in settings.items():
+        if isinstance(value, (tuple, list)):
+            not_nan(rule, **{f"{name}[{i}]": part for i, part in enumerate(value)})
+        elif type(value) not in (int, float) or value != value:
+            must_be(rule, "a number", lambda v: v == v, **{name: value})
 
 
 def below_one(rule: str, **settings: Any) -> None:

@@ -22,6 +22,7 @@ from .rule import (
     at_least_zero,
     below_one,
     moving_average,
+    not_nan,
     per_parameter,
     so_many,
 )
@@ -122,6 +123,7 @@ def sgdschedulefree(
     """
     at_least_zero("sgdschedulefree", lr=lr, weight_decay=weight_decay, warmup_steps=warmup_steps)
     below_one("sgdschedulefree", momentum=momentum)
+    not_nan("sgdschedulefree", r=r, weight_lr_power=weight_lr_power)
 
     def start(w: Tensor) -> Averaged:
         return _start(w, second=False)
@@ -176,6 +178,7 @@ def adamwschedulefree(
     )
     so_many("adamwschedulefree", 2, betas=betas)
     below_one("adamwschedulefree", betas=betas)
+    not_nan("adamwschedulefree", r=r, weight_lr_power=weight_lr_power)
 
     def start(w: Tensor) -> Averaged:
         return _start(w, second=True)

@@ -224,6 +224,16 @@ def test_single_precision_stays(row, i):
 
 
 @pytest.mark.parametrize("row", ROWS, ids=name_of)
+def test_no_setting_takes_nan(row):
+    real = row.real_settings(row.tried()[0])
+    for name, k in flat(real):
+        for nan in (np.nan, tg.tensor(np.nan)):
+            values = {**flat(real), (name, k): nan}
+            with pytest.raises(ValueError, match=rf"{name}.* must be .*, not .*nan"):
+                row.rule(**unflat(values, {name: real[name]}))
+
+
+@pytest.mark.parametrize("row", ROWS, ids=name_of)
 def test_settings_that_make_no_sense_are_refused(row):
     if "lr" in inspect.signature(row.rule).parameters:
         with pytest.raises(ValueError, match="lr must"):

@@ -205,6 +205,15 @@ def test_rprop_does_not_lose_signs_of_tiny_gradients():
     np.testing.assert_allclose(params[0].numpy(), 1.0 - 0.1 - 0.12)
 
 
+def test_rprop_with_bounds_in_the_wrong_order_steps_by_the_second():
+    w = tg.tensor([1.0, -1.0], dtype="float64", requires_grad=True)
+    optimizer = optim.Rprop([w], step_sizes=(50, 0.25))
+    for _ in range(2):
+        w.grad = tg.tensor([1.0, -3.0], dtype="float64")
+        optimizer.step()
+    assert w.tolist() == [0.5, -0.5]  # torch's clamp(50, 0.25) is 0.25
+
+
 def test_rprop_bounds_have_derivatives_where_they_hold():
     low, high, lr = leaf(0.05), leaf(0.11), leaf(0.1)
     rule = optim.functional.rprop(lr=lr, step_sizes=(low, high))
