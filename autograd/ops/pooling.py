@@ -92,6 +92,15 @@ def _window_maximum(
     lead, inner = x.shape[: x.ndim - n], x.shape[x.ndim - n :]
     starts = [np.arange(p) * s - b for p, s, b in zip(lengths, steps, before, strict=True)]
     count = math.prod(sizes)
+    if count > 16 and 1 < count // max(sizes) and n == 2:
+        # Many elements: the largest of every row, then of those; of equal ones still the first.
+        y, within = _window_maximum(
+            x, (inner[0], lengths[1]), (1, sizes[1]), (1, steps[1]), dilations, (0, before[1])
+        )
+        flat = within.reshape(*lead, inner[0] * lengths[1])
+        y, at = _window_maximum(y, lengths, (sizes[0], 1), (steps[0], 1), dilations, (before[0], 0))
+        found = np.take_along_axis(flat, at.reshape(*lead, math.prod(lengths)), -1)
+        return y, found.reshape(y.shape)
     number = np.min_scalar_type(count).type
     winner = np.empty((*lead, *lengths), number)
     winner[...] = _first_inside(sizes, dilations, starts, inner)
