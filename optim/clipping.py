@@ -5,6 +5,8 @@ Gradients are a list of Tensors, or a dict by name; what comes back is the same.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 from tapegrad import Tensor, cat, clip, maximum, minimum, norm, tensor, where
@@ -30,7 +32,10 @@ def global_norm(grads: Params, norm_type: float = 2.0) -> Tensor:
     >>> tg.optim.functional.global_norm([tg.tensor([3.0]), tg.tensor([4.0])])
     tensor(5.)
     """
-    entries = [g if g.ndim == 1 else g.reshape(-1) for g in _listed(grads)]
+    (norm_type,) = settled("global_norm", norm_type)
+    grads = _given("global_norm", grads)
+    listed = grads.values() if isinstance(grads, dict) else grads
+    entries = [g if g.ndim == 1 else g.reshape(-1) for g in listed]
     if not entries:
         return tensor(0.0)
     # One vector, not a norm of norms: its second derivatives are right at a gradient of zeros too.
@@ -58,10 +63,11 @@ def clip_by_global_norm(
     Source: Pascanu, Mikolov and Bengio (2013), On the difficulty of training recurrent neural
     networks.
     """
-    at_least_zero("clip_by_global_norm", max_norm=max_norm, eps=eps)
+    what = "clip_by_global_norm"
+    norm_type, max_norm, eps = settled(what, norm_type, max_norm=max_norm, eps=eps)
+    grads = _given(what, grads)
     total = global_norm(grads, norm_type)
-    scale = scale_to(total, max_norm, eps)
-    return _each(lambda g: g * scale, grads), total
+    return scaled(grads, scale_to(total, max_norm, eps)), total
 
 
 def clip_by_norm(grads: Params, max_norm: Any, norm_type: float = 2.0, *, eps: Any = 0.0) -> Params:
@@ -73,8 +79,10 @@ def clip_by_norm(grads: Params, max_norm: Any, norm_type: float = 2.0, *, eps: A
     >>> tg.optim.functional.clip_by_norm([tg.tensor([3.0, 4.0]), tg.tensor([0.1])], 1.0)
     [tensor([0.6000, 0.8000]), tensor([0.1000])]
     """
-    at_least_zero("clip_by_norm", max_norm=max_norm, eps=eps)
-    return _each(lambda g: g * scale_to(norm(g, norm_type), max_norm, eps), grads)
+    what = "clip_by_norm"
+    norm_type, max_norm, eps = settled(what, norm_type, max_norm=max_norm, eps=eps)
+    grads = _given(what, grads)
+    return _mapped(lambda g: g * scale_to(norm(g, norm_type), max_norm, eps), grads)
 
 
 def clip_by_value(grads: Params, clip_value: Any) -> Params:
@@ -89,8 +97,9 @@ def clip_by_value(grads: Params, clip_value: Any) -> Params:
     >>> tg.optim.functional.clip_by_value([tg.tensor([3.0, -0.5])], 1.0)
     [tensor([ 1.0000, -0.5000])]
     """
-    at_least_zero("clip_by_value", clip_value=clip_value)
-    return _each(lambda g: clip(g, -clip_value, clip_value), grads)
+    what = "clip_by_value"
+    _, limit = settled(what, clip_value=clip_value)
+    return _mapped(lambda g: clip(g, -limit, limit), _given(what, grads))
 
 
 def clip_adaptively(
@@ -118,14 +127,16 @@ def clip_adaptively(
     Source: Brock, De, Smith and Simonyan (2021), High-performance large-scale image recognition
     without normalization.
     """
-    at_least_zero("clip_adaptively", clip_factor=clip_factor, eps=eps)
+    what = "clip_adaptively"
+    norm_type, factor, eps = settled(what, norm_type, clip_factor=clip_factor, eps=eps)
+    grads = _given(what, grads)
     same_structure(params, grads)
 
     def clipped(g: Tensor, w: Tensor) -> Tensor:
-        most = clip_factor * maximum(_unit_norm(w, norm_type), eps)
+        most = factor * maximum(_unit_norm(w, norm_type), eps)
         return g * scale_to(_unit_norm(g, norm_type), most)
 
-    return _each(clipped, grads, params)
+    return _mapped(clipped, grads, params)
 
 
 def _unit_norm(x: Tensor, norm_type: float) -> Tensor:
@@ -147,5 +158,57 @@ def scale_to(norm: Any, max_norm: Any, eps: Any = 0.0) -> Any:
     return where(nought, 1.0, minimum(reach, max_norm) / where(nought, 1.0, reach))
 
 
-def _listed(grads: Params) -> list[Tensor]:
-    return list(grads.values()) if isinstance(grads, dict) else list(grads)
+def scaled(grads: Params, scale: Any) -> Params:
+    """Gradients times one factor, each of its own dtype."""
+    return _mapped(lambda g: g * scale, grads)
+
+
+def settled(what: str, norm_type: Any = 2.0, **thresholds: Any) -> tuple[Any, ...]:
+    """The order of a norm, and thresholds as single numbers; refuses what makes no sense.
+
+    >>> from tapegrad.optim.clipping import settled
+    >>> settled("clip_by_norm", "inf", max_norm=1.0)
+    (inf, 1.0)
+    """
+    order = math.inf if norm_type == "inf" else norm_type
+    if order is None or isinstance(order, str) or order != order:
+        raise ValueError(f"{what}: norm_type must be a number, inf or -inf, not {norm_type!r}")
+    for name, value in thresholds.items():
+        if isinstance(value, Tensor):
+            if value.numel() != 1:
+                raise ValueError(
+                    f"{what}: {name} must be one number, not a Tensor of shape {value.shape}"
+                )
+        elif value is None or callable(value) or isinstance(value, (str, list, tuple, dict)):
+            raise TypeError(
+                f"{what}: {name} must be a number or a Tensor, not {value!r}"
+                + (" (call the schedule with the step)" if callable(value) else "")
+            )
+    at_least_zero(what, **thresholds)
+    single = (v.reshape(()) if isinstance(v, Tensor) else v for v in thresholds.values())
+    return order, *single
+
+
+def _given(what: str, grads: Params) -> Params:
+    """Gradients as a dict or a list; refuses what is none."""
+    if isinstance(grads, Tensor):
+        raise TypeError(
+            f"{what}: gradients are a list or a dict of Tensors, not one Tensor: use [gradient]"
+        )
+    grads = grads if isinstance(grads, dict) else list(grads)
+    for key, g in grads.items() if isinstance(grads, dict) else enumerate(grads):
+        if g is None:
+            raise TypeError(f"{what}: gradient {key!r} is None: leave it out")
+        if not isinstance(g, Tensor):
+            raise TypeError(f"{what}: gradient {key!r} is a {type(g).__name__}, not a Tensor")
+    return grads
+
+
+def _mapped(function: Callable[..., Tensor], grads: Params, *others: Params) -> Params:
+    """A function of every gradient, in the gradient's dtype: a threshold may have another."""
+
+    def typed(g: Tensor, *rest: Tensor) -> Tensor:
+        found = function(g, *rest)
+        return found.to(g.dtype) if g.is_floating_point() else found
+
+    return _each(typed, grads, *others)

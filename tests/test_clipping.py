@@ -147,6 +147,27 @@ def test_types_stay():
     assert norm.item() == 5.0 and [g.dtype for g in clipped] == [np.float32, np.float64]
 
 
+def test_types_of_scalars_stay():
+    """A 0-d factor in double precision would raise that of a 0-d gradient."""
+    one = tg.tensor(1.0, dtype="float64", requires_grad=True)
+    mixed = [tg.tensor(3.0), tg.tensor([4.0], dtype="float64")]
+    for clipped in (
+        functional.clip_by_global_norm(mixed, 1.0)[0],
+        functional.clip_by_global_norm(mixed, one)[0],
+        functional.clip_by_norm(mixed, one),
+        functional.clip_by_value(mixed, one),
+        functional.clip_adaptively(mixed, mixed, one * 0.1),
+    ):
+        assert [g.dtype for g in clipped] == [np.float32, np.float64]
+    params = [tg.zeros_like(g).requires_grad_() for g in mixed]
+    for p, g in zip(params, mixed):
+        p.grad = g
+    total = utils.clip_grad_norm_(params, 1.0)
+    utils.clip_grads_with_norm_(params, 0.5, total)
+    optim.SGD(params, lr=1.0, global_clipnorm=one).step()
+    assert [p.dtype for p in params] == [p.grad.dtype for p in params]
+
+
 def test_norms_are_in_range():
     big = tg.tensor([3e200, 4e200], dtype="float64")
     (clipped,), norm = functional.clip_by_global_norm([big], 1.0)
@@ -201,6 +222,69 @@ def test_settings_that_make_no_sense_are_refused():
         optim.SGD(leaves(), clipnorm=-1.0)
     with pytest.raises(ValueError, match="at most one"):
         optim.SGD(leaves(), clipnorm=1.0, clipvalue=1.0)
+
+
+def test_a_refusal_says_what_to_give_and_changes_nothing():
+    params, grads = holding(GRADS), [g.detach() for g in leaves()]
+    pair = tg.tensor([1.0, 2.0])
+    for clip, error, words in (
+        (lambda: utils.clip_grad_norm_(params, -1.0), ValueError, "clip_grad_norm_: max_norm must"),
+        (lambda: utils.clip_grad_norm_(params, "1"), TypeError, "must be a number or a Tensor"),
+        (lambda: utils.clip_grad_norm_(params, pair), ValueError, r"one number, not .* \(2,\)"),
+        (lambda: utils.clip_grad_norm_(params, 1.0, "nuc"), ValueError, "norm_type must be a num"),
+        (lambda: utils.clip_grad_norm_(params, 1.0, math.nan), ValueError, "norm_type must be"),
+        (lambda: utils.clip_grads_with_norm_(params, -1.0, 5.0), ValueError, "max_norm must be at"),
+        (lambda: utils.clip_grad_value_(params, pair), ValueError, "clip_value must be one number"),
+        (lambda: utils.clip_grad_value_(params, -1.0), ValueError, "clip_grad_value_: clip_value"),
+        (lambda: utils.clip_each_grad_norm_(params, -1.0), ValueError, "clip_each_grad_norm_: max"),
+        (lambda: utils.clip_grad_adaptively_(params, -1.0), ValueError, "clip_grad_adaptively_: c"),
+        (lambda: utils.clip_grad_norm_([*params, 2.0], 1.0), TypeError, r"parameters\[3\] is a fl"),
+        (
+            lambda: utils.clip_grad_norm_([("w", params[0])], 1.0),
+            TypeError,
+            r"give parameters\(\), not named_parameters\(\)",
+        ),
+        (lambda: utils.clip_grad_value_({"w": params[0]}, 1.0), TypeError, "give its values"),
+        (lambda: utils.clip_grad_value_(None, 1.0), TypeError, "parameters must be a Tensor or"),
+        (lambda: functional.clip_by_norm(grads[0], 1.0), TypeError, r"not one Tensor: use \[grad"),
+        (lambda: functional.clip_by_value([None], 1.0), TypeError, "gradient 0 is None"),
+        (
+            lambda: functional.clip_by_global_norm({"w": grads[0], "b": None}, 1.0),
+            TypeError,
+            "gradient 'b' is None",
+        ),
+        (
+            lambda: functional.clip_by_norm(grads, optim.schedules.constant(1.0)),
+            TypeError,
+            "call the schedule",
+        ),
+    ):
+        with pytest.raises(error, match=words):
+            clip()
+        close([p.grad for p in params], GRADS, rtol=0)
+
+
+def test_a_threshold_of_one_entry_is_one_number():
+    one = tg.tensor([1.0], dtype="float64")
+    for found, expected in (
+        (
+            functional.clip_by_global_norm(leaves(), one)[0],
+            functional.clip_by_global_norm(leaves(), 1.0)[0],
+        ),
+        (functional.clip_by_norm(leaves(), one), functional.clip_by_norm(leaves(), 1.0)),
+        (functional.clip_by_value(leaves(), one), functional.clip_by_value(leaves(), 1.0)),
+    ):
+        assert [g.shape for g in found] == [g.shape for g in GRADS]
+        close(found, [g.detach().numpy() for g in expected])
+
+
+def test_inf_may_be_written_out():
+    """As torch has it."""
+    assert functional.global_norm(leaves(), "inf").item() == 4.0
+    params = holding(GRADS)
+    assert utils.clip_grad_norm_(params, 1.0, "inf").item() == 4.0
+    assert functional.clip_by_norm(leaves(), 1.0, "inf")[1].min().item() == -1.0
+    assert utils.get_total_norm([p.grad for p in params], "inf").item() < 1.0
 
 
 def test_a_norm_at_the_threshold_is_scaled_as_in_torch():

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from tapegrad import Tensor, isfinite, stack, tensor
-from tapegrad.optim.clipping import scale_to
+from tapegrad.optim.clipping import scale_to, scaled, settled
 from tapegrad.optim.functional import (
     clip_adaptively,
     clip_by_global_norm,
@@ -56,6 +56,7 @@ def clip_grad_norm_(
     Source: Pascanu, Mikolov and Bengio (2013), On the difficulty of training recurrent neural
     networks.
     """
+    settled("clip_grad_norm_", norm_type, max_norm=max_norm)
     parameters = _listed(parameters)
     held = [p for p in parameters if p.grad is not None]
     clipped, norm = clip_by_global_norm([p.grad for p in held], max_norm, norm_type)
@@ -77,7 +78,7 @@ def get_total_norm(
     >>> tg.nn.utils.get_total_norm([tg.tensor([3.0]), tg.tensor([4.0])])
     tensor(5.)
     """
-    tensors = _listed(tensors)
+    tensors = _listed(tensors, "tensors")
     norm = global_norm(tensors, norm_type)
     if error_if_nonfinite:
         _refuse_nonfinite("get_total_norm", norm, tensors, tensors)
@@ -102,8 +103,8 @@ def clip_grads_with_norm_(
     tensor([0.3000, 0.4000])
     """
     held = [p for p in _listed(parameters) if p.grad is not None]
-    scale = scale_to(total_norm, max_norm, 1e-6)
-    _give(held, [p.grad * scale for p in held])
+    _, max_norm = settled("clip_grads_with_norm_", max_norm=max_norm)
+    _give(held, scaled([p.grad for p in held], scale_to(total_norm, max_norm, 1e-6)))
 
 
 def clip_grad_value_(
@@ -120,6 +121,7 @@ def clip_grad_value_(
     >>> w.grad
     tensor([ 1.0000, -0.5000])
     """
+    settled("clip_grad_value_", clip_value=clip_value)
     held = [p for p in _listed(parameters) if p.grad is not None]
     _give(held, clip_by_value([p.grad for p in held], clip_value))
 
@@ -144,6 +146,7 @@ def clip_each_grad_norm_(
     >>> a.grad, b.grad
     (tensor([0.6000, 0.8000]), tensor([0.5000]))
     """
+    settled("clip_each_grad_norm_", norm_type, max_norm=max_norm)
     parameters = _listed(parameters)
     held = [p for p in parameters if p.grad is not None]
     norms = [global_norm([p.grad], norm_type) for p in held]
@@ -175,6 +178,7 @@ def clip_grad_adaptively_(
     Source: Brock, De, Smith and Simonyan (2021), High-performance large-scale image recognition
     without normalization.
     """
+    settled("clip_grad_adaptively_", norm_type, clip_factor=clip_factor, eps=eps)
     held = [p for p in _listed(parameters) if p.grad is not None]
     grads: list[Any] = [p.grad for p in held]
     pairs = zip(held, grads, strict=True)
@@ -182,13 +186,22 @@ def clip_grad_adaptively_(
     _give(held, clip_adaptively(grads, sizes, clip_factor, eps, norm_type))
 
 
-def _listed(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
+def _listed(parameters: Tensor | Iterable[Tensor], kind: str = "parameters") -> list[Tensor]:
     if isinstance(parameters, Tensor):
         return [parameters]
+    if isinstance(parameters, dict):
+        raise TypeError(f"{kind} must be a Tensor or a list of them, not a dict: give its values()")
+    if not isinstance(parameters, Iterable):
+        found = type(parameters).__name__
+        raise TypeError(f"{kind} must be a Tensor or a list of them, not a {found}")
     listed = list(parameters)
+    for i, p in enumerate(listed):
+        if not isinstance(p, Tensor):
+            pairs = ": give parameters(), not named_parameters()" if isinstance(p, tuple) else ""
+            raise TypeError(f"{kind}[{i}] is a {type(p).__name__}, not a Tensor{pairs}")
     if not listed and isinstance(parameters, Iterator):
         warnings.warn(
-            "the parameters are an empty iterator, so no gradient is clipped: was it used before?",
+            f"the {kind} are an empty iterator, so no gradient is clipped: was it used before?",
             stacklevel=3,
         )
     return listed
@@ -216,4 +229,5 @@ def _refuse_nonfinite(
         if g is not None and not isfinite(g).all()
     ]
     why = f"that of {', '.join(found)} is NaN or inf" if found else "it is out of range"
-    raise RuntimeError(f"{what}: {which} is not finite, because {why}. Nothing was scaled.")
+    end = " Nothing was scaled." if kind == "parameters" else ""
+    raise RuntimeError(f"{what}: {which} is not finite, because {why}.{end}")
