@@ -35,7 +35,7 @@ class BackwardHooks:
         if not _any_recorded(args):
             self.inputs = len(args)
             return args
-        return _watched(args, self._at_inputs)
+        return _watched(args, self._at_inputs, zeros_like)
 
     def watch_outputs(self, result: Any) -> Any:
         """The result; when gradients come to it, the hooks before are called."""
@@ -49,7 +49,7 @@ class BackwardHooks:
         outputs = result if isinstance(result, tuple) else (result,)
         if not _any_recorded(outputs):
             return result
-        watched = _watched(outputs, self._at_outputs)
+        watched = _watched(outputs, self._at_outputs, lambda output: None)
         if not isinstance(result, tuple):
             return watched[0]
         return type(result)(*watched) if hasattr(result, "_fields") else watched
@@ -93,8 +93,15 @@ def _any_recorded(values: Sequence[Any]) -> bool:
     return is_grad_enabled() and any(isinstance(v, Tensor) and v.requires_grad for v in values)
 
 
-def _watched(values: tuple[Any, ...], call: Callable[[Gradients], Gradients]) -> tuple[Any, ...]:
-    """Copies of the tensors that require a gradient; ``call`` may replace their gradients."""
+def _watched(
+    values: tuple[Any, ...],
+    call: Callable[[Gradients], Gradients],
+    otherwise: Callable[[Tensor], Any],
+) -> tuple[Any, ...]:
+    """Copies of the tensors that require a gradient; ``call`` may replace their gradients.
+
+    ``otherwise``: what stands for the gradient of a tensor that none came to.
+    """
     places = [i for i, v in enumerate(values) if isinstance(v, Tensor) and v.requires_grad]
     outer = {i: values[i].clone() for i in places}
     inner = {i: outer[i].clone() for i in places}
@@ -102,13 +109,14 @@ def _watched(values: tuple[Any, ...], call: Callable[[Gradients], Gradients]) ->
     left: dict[int, Any] = {}
 
     def arrive(place: int, grad: Any) -> None:
-        if left:  # what an earlier pass left
-            left.clear()
+        left.clear()  # what an earlier pass did not take
         arrived[place] = grad
 
     def leave(place: int, grad: Any) -> Any:
         if not left:
-            grads = [arrived[i] if i in arrived else _zeros(values[i]) for i in range(len(values))]
+            grads: list[Any] = [None] * len(values)
+            for i in places:
+                grads[i] = arrived[i] if i in arrived else otherwise(values[i])
             arrived.clear()
             left.update(enumerate(call(tuple(grads))))
         return left.pop(place)
@@ -117,10 +125,3 @@ def _watched(values: tuple[Any, ...], call: Callable[[Gradients], Gradients]) ->
         inner[i].register_hook(lambda grad, place=i: arrive(place, grad))
         outer[i].register_hook(lambda grad, place=i: leave(place, grad))
     return tuple(inner.get(i, v) for i, v in enumerate(values))
-
-
-def _zeros(value: Any) -> Any:
-    """The gradient of a tensor that no gradient came to; None for what has none."""
-    if not isinstance(value, Tensor) or not value.requires_grad:
-        return None
-    return zeros_like(value)

@@ -9,7 +9,7 @@ from tapegrad import Tensor, no_grad, tensor, zeros_like
 
 from . import state
 from .hooks import Hook, Hooks, RemovableHandle, call_with_hooks
-from .missing import MissingAttribute, names_in
+from .missing import MissingFromModule, names_in
 from .parameter import Buffer, Parameter
 
 __all__ = ["Module"]
@@ -65,32 +65,22 @@ class Module:
             held = own.get(kind)
             if held is not None and name in held:
                 return held[name]
-        raise MissingAttribute(self, name)
+        raise MissingFromModule(self, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        own = self.__dict__
-        parameters = own.get("_parameters")
-        if isinstance(value, (Parameter, Module, Buffer)):
-            if parameters is None:
-                kind = "parameters" if isinstance(value, Parameter) else "modules or buffers"
+        parameters = self.__dict__.get("_parameters")
+        registered = isinstance(value, (Parameter, Module, Buffer))
+        if parameters is None:
+            if registered:
                 raise AttributeError(
-                    f"cannot assign {kind} before Module.__init__() call: call super().__init__() "
-                    f"in {type(self).__name__}.__init__ before setting {name!r}"
+                    f"cannot assign {name!r} before Module.__init__() call: say super().__init__() "
+                    f"first in {type(self).__name__}.__init__"
                 )
-            if isinstance(value, Parameter):
-                if name not in parameters:
-                    self._forget(name)
-                self.register_parameter(name, value)
-            elif isinstance(value, Module):
-                if name not in self._modules:
-                    self._forget(name)
-                self._modules[name] = value
-            else:
-                if name not in self._buffers:
-                    self._forget(name)
-                self.register_buffer(name, value, value.persistent)
-        elif parameters is None:
             object.__setattr__(self, name, value)
+        elif isinstance(value, Parameter):
+            if name not in parameters:
+                self._forget(name)
+            self.register_parameter(name, value)
         elif name in parameters:
             if value is not None:
                 raise TypeError(
@@ -98,6 +88,10 @@ class Module:
                     f"(tg.nn.Parameter or None expected): {_instead(name, value)}"
                 )
             parameters[name] = None
+        elif isinstance(value, Module):
+            if name not in self._modules:
+                self._forget(name)
+            self._modules[name] = value
         elif name in self._modules:
             if value is not None:
                 raise TypeError(
@@ -105,12 +99,15 @@ class Module:
                     "(tg.nn.Module or None expected)"
                 )
             self._modules[name] = None
-        elif name in self._buffers:
+        elif name in self._buffers or registered:
             if value is not None and not isinstance(value, Tensor):
                 raise TypeError(
                     f"cannot assign {type(value).__name__!r} as buffer {name!r} "
                     "(a tensor or None expected)"
                 )
+            if registered:
+                self.__dict__.pop(name, None)
+                self.register_buffer(name, value, value.persistent)
             self._buffers[name] = value
         else:
             object.__setattr__(self, name, value)
@@ -234,7 +231,7 @@ class Module:
             above, module = module, getattr(module, part, None)
             if not isinstance(module, Module):
                 if not hasattr(above, part):
-                    raise MissingAttribute(above, part)
+                    raise MissingFromModule(above, part)
                 raise AttributeError(f"{part!r} of {target!r} is not an nn.Module")
         return module  # type: ignore[no-any-return]
 
