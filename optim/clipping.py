@@ -147,7 +147,9 @@ def _unit_norm(x: Tensor, norm_type: float) -> Tensor:
 
 
 def scale_to(norm: Any, max_norm: Any, eps: Any = 0.0) -> Any:
-    """By how much to scale what has this norm, for one of at most ``max_norm``; 1 for norm 0.
+    """By how much to scale what has this norm, for one of at most ``max_norm``.
+
+    For norm 0 that is the limit, 1, or 0 when ``max_norm`` is 0.
 
     >>> from tapegrad.optim.clipping import scale_to
     >>> scale_to(5.0, 1.0), scale_to(0.5, 1.0), scale_to(0.0, 1.0)
@@ -155,7 +157,8 @@ def scale_to(norm: Any, max_norm: Any, eps: Any = 0.0) -> Any:
     """
     reach = norm + eps
     nought = reach == 0
-    return where(nought, 1.0, minimum(reach, max_norm) / where(nought, 1.0, reach))
+    lets_through = (max_norm > 0) * 1.0
+    return where(nought, lets_through, minimum(reach, max_norm) / where(nought, 1.0, reach))
 
 
 def scaled(grads: Params, scale: Any) -> Params:

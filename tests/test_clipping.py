@@ -308,6 +308,19 @@ def test_zero_gradients_pass_with_the_identity():
         assert by_limit.item() == 0.0
 
 
+def test_at_a_threshold_of_zero_all_is_zero():
+    """Also the derivative at a gradient of zeros."""
+    zero = [tg.zeros(2, dtype="float64", requires_grad=True)]
+    for limit in (0.0, tg.tensor(0.0)):
+        for clipped in (
+            functional.clip_by_global_norm(zero, limit)[0],
+            functional.clip_by_global_norm(zero, limit, eps=0.0)[0],
+            functional.clip_by_norm(zero, limit),
+            functional.clip_adaptively(zero, zero, limit),
+        ):
+            assert tg.grad(clipped[0].sum(), zero[0])[0].tolist() == [0.0, 0.0]
+
+
 # -- derivatives -----------------------------------------------------------------------------------
 def test_the_derivatives_of_the_table_of_edges():
     g = tg.tensor([3.0, 4.0, 0.0], dtype="float64", requires_grad=True)
