@@ -59,6 +59,16 @@ def near(
     return list(shown.values())[:most]
 
 
+def near_to(name: str, known: Iterable[str], n: int = 3) -> str:
+    """The known names nearest to one, quoted; empty when none is near.
+
+    >>> from tapegrad.lookup import near_to
+    >>> near_to("reshap", ["shape", "reshape", "sin"])
+    "'reshape', 'shape'"
+    """
+    return ", ".join(map(repr, difflib.get_close_matches(name, list(dict.fromkeys(known)), n)))
+
+
 def unknown(what: str, name: str, nearest: list[str], has_all: str) -> ValueError:
     """The error for a name that nothing has.
 

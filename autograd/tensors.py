@@ -16,6 +16,7 @@ import numpy as np
 from numpy import ndarray
 
 from .aliases import is_same_memory, leave_family, set_value, view_of
+from .errors import MissingAttribute
 from .records import LEAF, new_leaf_record, note_of
 from .values import as_dtype, dtype_of, get_default_dtype, settle, shape_of
 
@@ -104,13 +105,7 @@ class Tensor:
             return None
         if TYPE_CHECKING:
             return None
-        hint = ""
-        if not name.startswith("_"):  # protocols ask for many such names, and quickly
-            import difflib
-
-            near = difflib.get_close_matches(name, dir(type(self)), n=3)
-            hint = f"; did you mean {', '.join(map(repr, near))}?" if near else ""
-        raise AttributeError(f"'{type(self).__name__}' object has no attribute {name!r}{hint}")
+        raise MissingAttribute(self, name)
 
     # -- what it is -------------------------------------------------------------------------
     @property

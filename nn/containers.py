@@ -7,7 +7,9 @@ from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, Va
 from itertools import chain, groupby
 from typing import Any, Self, TypeVar
 
-from .missing import listed, near_to
+from tapegrad.lookup import near_to
+
+from .missing import listed
 from .module import Module
 
 __all__ = ["ModuleDict", "ModuleList", "Sequential"]

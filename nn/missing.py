@@ -2,51 +2,34 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from typing import Any
+
+from tapegrad.errors import MissingAttribute
 
 #: So many names are listed; of more, the first.
 SHOWN = 12
 
 
-class MissingAttribute(AttributeError):
-    """An attribute that a module does not have.
+class MissingFromModule(MissingAttribute):
+    """An attribute that a module does not have."""
 
-    ``hasattr`` raises and drops such errors, so that the names near it are looked for in
-    ``str()`` alone.
-    """
+    def known(self) -> list[str]:
+        private = self.args[0].startswith("_")
+        names = [*names_in(self.obj), *vars(self.obj), *super().known()]
+        return [n for n in names if private or not n.startswith("_")]
 
-    def __init__(self, module: Any, name: str) -> None:
-        super().__init__(name, name=name, obj=module)
-
-    def __str__(self) -> str:
-        module, name = self.obj, str(self.name)
-        kind = type(module).__name__
-        registered = names_in(module)
-        if not registered and "_parameters" not in vars(module):
-            return (
-                f"'{kind}' object has no attribute {name!r}: super().__init__() was not called in "
-                f"{kind}.__init__"
-            )
-        known = [*registered, *vars(module), *dir(type(module))]
-        near = near_to(name, [n for n in known if not n.startswith("_") or name.startswith("_")])
-        said = f"; did you mean {near}?" if near else f"; it has {listed(registered)}"
-        return f"'{kind}' object has no attribute {name!r}{said}"
-
-    def __reduce__(self) -> Any:
-        return AttributeError, (str(self),)
+    def said(self, more: str) -> str:
+        registered, kind = names_in(self.obj), type(self.obj).__name__
+        if not registered and "_parameters" not in vars(self.obj):
+            more = f": super().__init__() was not called in {kind}.__init__"
+        return super().said(more or f"; it has {listed(registered)}")
 
 
 def names_in(module: Any) -> list[str]:
     """The parameters, buffers and modules that a module holds itself."""
     kinds = ("_parameters", "_buffers", "_modules")
     return [name for kind in kinds for name in vars(module).get(kind, ())]
-
-
-def near_to(name: str, known: Iterable[str], n: int = 3) -> str:
-    """The known names nearest to one, quoted; empty when none is near."""
-    return ", ".join(map(repr, difflib.get_close_matches(name, list(dict.fromkeys(known)), n=n)))
 
 
 def listed(names: Iterable[str]) -> str:

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from tapegrad import Tensor, no_grad, tensor
+from tapegrad.lookup import near_to
 
-from .missing import listed, near_to
+from .missing import listed
 from .parameter import Parameter
 
 #: The name under which what is no tensor stands in the state.

@@ -1,7 +1,9 @@
 """The tensor itself: making, printing, attributes, conversions, and errors that say what to do."""
 
+import copy
 import json
 import pathlib
+import pickle
 from fractions import Fraction
 
 import numpy as np
@@ -94,6 +96,23 @@ def test_unknown_attributes_suggest():
     with pytest.raises(AttributeError, match=r"did you mean.*'reshape'"):
         tg.zeros(2).reshap
     assert not hasattr(tg.zeros(2), "__array_struct__") and not hasattr(tg.zeros(2), "_nothing")
+
+
+def test_hasattr_looks_for_no_near_names(monkeypatch):
+    import difflib
+
+    x = tg.zeros(2)
+    with pytest.raises(AttributeError) as caught:
+        _ = x.resahpe
+    message = "'Tensor' object has no attribute 'resahpe'; did you mean 'reshape'"
+    with monkeypatch.context() as without:
+        without.setattr(difflib, "get_close_matches", None)
+        assert not hasattr(x, "resahpe") and getattr(x, "resahpe", 3) == 3
+    error = caught.value
+    assert str(error).startswith(message) and error.name == "resahpe"
+    again = pickle.loads(pickle.dumps(error))
+    assert isinstance(again, AttributeError) and str(again) == str(error)
+    assert str(copy.copy(error)) == str(error)
 
 
 def test_requires_grad_switches():
