@@ -17,11 +17,14 @@ from tapegrad import losses as _losses
 from . import functional, init
 from .activations import *
 from .containers import *
+from .convolution import *
 from .distances import *
 from .linear import *
 from .module import *
+from .padding import *
 from .parameter import *
 from .parameter_containers import *
+from .pooling import *
 
 # The loss classes appear here under their PyTorch names; the table of losses lists them once.
 # Keras's do not: its CosineSimilarity is a loss, PyTorch's a layer.

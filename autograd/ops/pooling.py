@@ -92,7 +92,7 @@ def _window_maximum(
     lead, inner = x.shape[: x.ndim - n], x.shape[x.ndim - n :]
     starts = [np.arange(p) * s - b for p, s, b in zip(lengths, steps, before, strict=True)]
     count = math.prod(sizes)
-    if count > 16 and 1 < count // max(sizes) and n == 2:
+    if count > 16 and count // max(sizes) > 1 and n == 2:
         # Many elements: the largest of every row, then of those; of equal ones still the first.
         y, within = _window_maximum(
             x, (inner[0], lengths[1]), (1, sizes[1]), (1, steps[1]), dilations, (0, before[1])
