@@ -50,13 +50,25 @@ def near(
     >>> near("adm", {"adam": ("adam", "Adam"), "adamw": ("AdamW", "AdamW")}, str)
     ["'adam' (Adam)", "'AdamW'"]
     """
+    return listed(difflib.get_close_matches(key, names, n=3 * most), names, label)[:most]
+
+
+def listed(
+    keys: Iterable[str], names: Mapping[str, tuple[str, Any]], label: Callable[[Any], str]
+) -> list[str]:
+    """What keys mean, one name of each thing, as it is shown.
+
+    >>> from tapegrad.lookup import listed
+    >>> listed(["a", "b", "c"], {"a": ("A", 1), "b": ("B", 1), "c": ("2", 2)}, str)
+    ["'A' (1)", "'2'"]
+    """
     shown: dict[str, str] = {}
-    for match in difflib.get_close_matches(key, names, n=3 * most):
-        name, thing = names[match]
+    for key in keys:
+        name, thing = names[key]
         is_called = label(thing)
         more = "" if is_called == name else f" ({is_called})"
         shown.setdefault(is_called, f"{name!r}{more}")
-    return list(shown.values())[:most]
+    return list(shown.values())
 
 
 def near_to(name: str, known: Iterable[str], n: int = 3) -> str:
@@ -78,3 +90,21 @@ def unknown(what: str, name: str, nearest: list[str], has_all: str) -> ValueErro
     """
     hint = f"near it are {', '.join(nearest)}; " if nearest else ""
     return ValueError(f"no {what} is called {name!r}; {hint}{has_all}")
+
+
+def first_name(what: str, name: Any, names: Iterable[str], aliases: Mapping[str, str]) -> str:
+    """Which of some names is meant, by itself or by an alias.
+
+    Raises TypeError for what is no string, ValueError for a name that nothing has.
+
+    >>> from tapegrad.lookup import first_name
+    >>> first_name("task", "Two-class", ["binary"], {"two class": "binary"})
+    'binary'
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"a {what} is named by a string, not {type(name).__name__}")
+    known = spelled([*((own, own) for own in names), *aliases.items()], plain)
+    if plain(name) not in known:
+        nearest = near(plain(name), known, str)
+        raise unknown(what, name, nearest, f"known are {', '.join(names)}")
+    return known[plain(name)][1]

@@ -6,12 +6,13 @@ A loss goes by the names of its class and function and by those of its row in th
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import re
 from collections.abc import Callable
 from typing import Any
+
+from tapegrad.lookup import listed, near, plain, spelled, unknown
 
 from .base import Loss
 
@@ -154,17 +155,11 @@ def _found(name: str) -> Callable[..., Any]:
             if spelling and spelling in known:
                 return known[spelling][1]
     names = known | _REGISTERED
-    near: dict[str, str] = {}
-    for match in _AMBIGUOUS.get(key) or difflib.get_close_matches(key, names, n=12):
-        shown, thing = names[match]
-        near.setdefault(_name_of(thing), f"{shown!r} ({_name_of(thing)})")
-    hint = f"near it are {', '.join([*near.values()][:4])}; " if near else ""
-    raise ValueError(f"no loss is called {name!r}; {hint}losses.LOSSES has all")
-
-
-def plain(name: str) -> str:
-    """A name without case, spaces and punctuation."""
-    return re.sub(r"[^0-9a-z]", "", name.lower())
+    if key in _AMBIGUOUS:
+        nearest = listed(_AMBIGUOUS[key], names, _name_of)
+    else:
+        nearest = near(key, names, _name_of)
+    raise unknown("loss", name, nearest, "losses.LOSSES has all")
 
 
 def _name_of(thing: Any) -> str:
@@ -190,9 +185,4 @@ def _known() -> dict[str, tuple[str, Callable[..., Any]]]:
             thing = getattr(family, name)
             if inspect.isclass(thing) and issubclass(thing, Loss):
                 claims.append((name, thing))
-    known: dict[str, tuple[str, Callable[..., Any]]] = {}
-    for spelling in (str.lower, plain, lambda name: plain(name).removesuffix("loss")):
-        for name, thing in claims:
-            if spelling(name):
-                known.setdefault(spelling(name), (name, thing))
-    return known
+    return spelled(claims, str.lower, plain, lambda name: plain(name).removesuffix("loss"))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from tapegrad import Tensor, log_softmax, sigmoid, softmax
+from tapegrad.lookup import first_name
 
-from .naming import get, plain
+from .naming import get
 
 __all__ = ["Suggestion", "suggest"]
 
@@ -445,7 +445,7 @@ def suggest(
     """
     if labels not in LABELS:
         raise ValueError(f'labels must be "index", "onehot" or "soft", not {labels!r}')
-    name = _task(task)
+    name = first_name("task", task, _CHOICES, _ALIASES)
     if name == "binary" and labels == "onehot":
         name = "multiclass"  # of two classes
     given = {labels}
@@ -456,17 +456,3 @@ def suggest(
     best = max(fitting, key=lambda choice: len(choice.when))
     reason = best.reason + "".join(_IDLE[word] for word in _IDLE if word in given - best.when)
     return Suggestion(get(best.loss, **best.settings), best.activation, reason)
-
-
-def _task(task: str) -> str:
-    """A task by its first name."""
-    if not isinstance(task, str):
-        raise TypeError(f"a task is named by a string, not {type(task).__name__}")
-    names = {plain(name): name for name in _CHOICES}
-    names |= {plain(alias): name for alias, name in _ALIASES.items()}
-    if plain(task) in names:
-        return names[plain(task)]
-    near = difflib.get_close_matches(plain(task), names, n=6)
-    shown = dict.fromkeys(names[match] for match in near)
-    hint = f"near it are {', '.join(map(repr, shown))}; " if shown else ""
-    raise ValueError(f"no task is called {task!r}; {hint}known are {', '.join(_CHOICES)}")

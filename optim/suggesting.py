@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from tapegrad.lookup import near, plain, spelled, unknown
+from tapegrad.lookup import first_name
 
 from .naming import get
 from .optimizer import Optimizer
@@ -159,11 +159,5 @@ def suggest(situation: str = "general") -> Suggestion:
     'With momentum and a falling rate it often does better on new data than Adam'
     >>> optimizer = suggestion([tg.ones(2, requires_grad=True)])
     """
-    if not isinstance(situation, str):
-        raise TypeError(f"a situation is named by a string, not {type(situation).__name__}")
-    names = spelled([*((name, name) for name in _CHOICES), *_ALIASES.items()], plain)
-    if plain(situation) not in names:
-        nearest = near(plain(situation), names, str)
-        raise unknown("situation", situation, nearest, f"known are {', '.join(_CHOICES)}")
-    choice = _CHOICES[names[plain(situation)][1]]
+    choice = _CHOICES[first_name("situation", situation, _CHOICES, _ALIASES)]
     return Suggestion(choice.optimizer, dict(choice.settings), choice.alternatives, choice.reason)

@@ -214,7 +214,7 @@ def test_what_is_no_loss(wrong):
         ("msee", ["MSELoss"]),
         ("cros_entropy", ["'cross_entropy' (CrossEntropyLoss)"]),
         ("crossentropy", ["'cross_entropy' (CrossEntropyLoss)", "(CategoricalCrossentropy)"]),
-        ("categorial_crossentropy", ["(CategoricalCrossentropy)"]),
+        ("categorial_crossentropy", ["'CategoricalCrossentropy'"]),
         ("TripletMargiLoss", ["TripletMarginLoss"]),
         ("", []),
         ("?!", []),
