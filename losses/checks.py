@@ -161,15 +161,19 @@ def rows_add_up(what: str, name: str, value: Tensor, dim: int) -> None:
     check(all_between(total, low=low, high=high), message, total)
 
 
+def integers(what: str, name: str, value: Tensor, called: str = "integers") -> None:
+    """Refuse what is of another kind than integers."""
+    if value.dtype.kind not in "iu":
+        raise TypeError(
+            f"{what}: {name} must be {called}, not {value.dtype}: {name}.long() makes it so"
+        )
+
+
 def labels(
     what: str, name: str, value: Tensor, classes: int, ignore_index: int | None = None
 ) -> None:
     """Check class indices: integers in 0 … classes - 1, or ``ignore_index``."""
-    if value.dtype.kind not in "iu":
-        raise TypeError(
-            f"{what}: {name} must be class indices (integers), not {value.dtype}: "
-            f"{name}.long() makes it so"
-        )
+    integers(what, name, value, "class indices (integers)")
 
     def message(value: Any) -> str:
         unless = "" if ignore_index is None else f" and not ignore_index={ignore_index}"

@@ -29,7 +29,7 @@ from tapegrad.ops.engine import all_between
 from tapegrad.ops.picking import pick
 
 from .base import Loss
-from .checks import dimensions, first_bad, matching, not_empty, positive, tensors
+from .checks import dimensions, first_bad, integers, matching, not_empty, positive, tensors
 from .kinds import BITS, REAL, Kind
 from .reducing import reduce
 from .table import Row
@@ -226,10 +226,7 @@ def labelled(what: str, name: str, embeddings: Tensor, labels: Tensor) -> None:
             f"{what}: for {name} of shape {embeddings.shape} labels must have shape "
             f"{embeddings.shape[:1]}, not {labels.shape}"
         )
-    if labels.dtype.kind not in "iu":
-        raise TypeError(
-            f"{what}: labels must be integers, not {labels.dtype}: labels.long() makes them so"
-        )
+    integers(what, "labels", labels)
 
 
 class ContrastiveLoss(Loss):

@@ -25,7 +25,7 @@ from tapegrad import (
 )
 
 from .base import Loss
-from .checks import dimensions, first_bad, lengths, not_empty, tensors
+from .checks import dimensions, first_bad, integers, lengths, not_empty, tensors
 from .kinds import Kind
 from .reducing import known_reduction, reduce
 from .table import Row
@@ -124,11 +124,7 @@ def ctc_loss(
 
 def _padded(targets: Tensor, target_lengths: Any, batch: int) -> tuple[Tensor, Tensor]:
     """The targets as (N, S), and their lengths; targets one after the other are cut apart."""
-    if targets.dtype.kind not in "iu":
-        raise TypeError(
-            f"ctc_loss: targets must be labels (integers), not {targets.dtype}: "
-            "targets.long() makes it so"
-        )
+    integers("ctc_loss", "targets", targets, "labels (integers)")
     shape = f"(N, S) with N = {batch}, or (sum of target_lengths,)"
     dimensions("ctc_loss", "targets", targets, shape, 1, 2)
     if targets.ndim == 2:

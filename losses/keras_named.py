@@ -45,6 +45,7 @@ from .checks import (
     first_bad,
     floating,
     inside,
+    integers,
     is_number_zero,
     labels,
     matching,
@@ -556,10 +557,7 @@ def _labels_of(what: str, name: str, input: Tensor, labels_name: str, labels: Te
             f"{what}: {labels_name} must hold one label for each of the {count} embeddings, shape "
             f"({count},), not {labels.shape}"
         )
-    if labels.dtype.kind not in "iu":
-        raise TypeError(
-            f"{what}: {labels_name} must be integers, not {labels.dtype}: .long() makes them so"
-        )
+    integers(what, labels_name, labels)
     return labels.reshape(count)
 
 

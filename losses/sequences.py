@@ -7,7 +7,7 @@ from typing import Any
 from tapegrad import Tensor, arange, as_tensor, exp, rand, randint, randn, where
 
 from .base import Loss
-from .checks import dimensions, labels, not_empty, tensors
+from .checks import dimensions, integers, labels, not_empty, tensors
 from .checks import lengths as check_lengths
 from .classification import cross_entropy
 from .kinds import PER_CLASS, Kind
@@ -153,11 +153,7 @@ def _sequences(what: str, input: Any, target: Any) -> tuple[Tensor, Tensor]:
             f"{what}: logits of shape {input.shape} (N, T, C) take tokens of shape "
             f"{input.shape[:2]}, not {target.shape}"
         )
-    if target.dtype.kind not in "iu":
-        raise TypeError(
-            f"{what}: target must be tokens (integers), not {target.dtype}: "
-            "target.long() makes it so"
-        )
+    integers(what, "target", target, "tokens (integers)")
     return input, target.long()  # in which there is an ignore_index
 
 

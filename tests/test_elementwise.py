@@ -507,6 +507,33 @@ def test_integers_and_booleans_as_operands():
             function(tg.tensor([2, 3]), tg.tensor([True, False]))
 
 
+@pytest.mark.parametrize(
+    "a, b, expected",
+    [
+        (1, 2, "int64"),
+        (True, 2, "int64"),
+        (True, False, "bool"),
+        (1, 2.0, "float32"),
+        (True, math.nan, "float32"),
+        ("float64", 1.0, "float64"),
+        ("float16", math.nan, "float16"),
+        ("int32", True, "int32"),
+        ("uint8", 1, "uint8"),
+        ("uint8", 1.0, "float32"),
+        ("bool", 1, "int64"),
+        ("bool", True, "bool"),
+        ("float32", "float64", "float64"),
+        ("float32", tg.tensor(1.0, dtype="float64"), "float32"),
+    ],
+    ids=str,
+)
+def test_where_promotes_as_torch(a, b, expected):
+    condition = tg.tensor([True, False])
+    a, b = (tg.ones(2, dtype=v) if isinstance(v, str) else v for v in (a, b))
+    for found in (tg.where(condition, a, b), tg.where(condition, b, a)):
+        assert found.dtype == np.dtype(expected)
+
+
 def test_where_of_two_numbers_has_the_default_dtype():
     for condition in (tg.tensor(True), tg.tensor([True, False])):
         assert tg.where(condition, 1.0, 2.0).dtype == np.float32

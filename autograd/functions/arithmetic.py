@@ -203,6 +203,9 @@ def where(condition: Any, input: Any = None, other: Any = None) -> Any:
     0·inf = NaN further down: replace the argument too, ``where(ok, sqrt(where(ok, x, 1.0)), 0.0)``.
     With the condition alone: the indices where it holds, a tuple of one tensor per dimension.
 
+    The dtype is the one that both promote to, as in torch: a number keeps that of a tensor of its
+    kind, two numbers give the default dtype, or int64 or bool where neither is a float.
+
     Raises TypeError for a condition of floats.
 
     >>> import tapegrad as tg
