@@ -212,10 +212,9 @@ def _output_size(output_size: Any, lengths: Sizes, what: str) -> Sizes:
     given = output_size if isinstance(output_size, (tuple, list)) else (output_size,)
     if len(given) == 1:
         given = tuple(given) * len(lengths)
-    filled = [
-        m if v is None else v for v, m in zip(given, lengths, strict=len(given) == len(lengths))
-    ]
-    return per_dimension(tuple(filled), len(lengths), f"{what}: output_size")
+    if len(given) == len(lengths):
+        given = tuple(m if v is None else v for v, m in zip(given, lengths, strict=True))
+    return per_dimension(given, len(lengths), f"{what}: output_size")
 
 
 def _spread_windows(length: int, count: int) -> tuple[int, ndarray, ndarray]:
