@@ -32,6 +32,7 @@ if _TYPE_CHECKING:
     from tapegrad.losses import *
 
     from . import data, metrics, utils
+    from .summarizing import Summary, SummaryRow, summary
 globals().update(
     (row.form.__name__, row.form)
     for row in _losses.LOSSES
@@ -43,6 +44,7 @@ _LATER: dict[str, str | None] = {
     "data": None,
     "metrics": None,
     "utils": None,
+    **dict.fromkeys(("Summary", "SummaryRow", "summary"), "summarizing"),
 }
 
 __all__ = [

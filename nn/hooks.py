@@ -31,6 +31,7 @@ class Hooks:
     def __init__(self) -> None:
         self.kinds: dict[str, dict[int, Hook]] = {kind: {} for kind in self.KINDS}
         self.added = 0
+        self.in_call = False  # whether any concerns the call of the module
 
     def add(self, kind: str, hook: Hook, prepend: bool = False) -> RemovableHandle:
         """A hook as the last of its kind, or the first."""
@@ -38,8 +39,18 @@ class Hooks:
             raise TypeError(f"a hook is a function, not {type(hook.function).__name__}")
         self.added = key = self.added + 1
         hooks = self.kinds[kind]
-        self.kinds[kind] = {key: hook, **hooks} if prepend else {**hooks, key: hook}
+        self._set(kind, {key: hook, **hooks} if prepend else {**hooks, key: hook})
         return RemovableHandle(self, kind, key)
+
+    def remove(self, kind: str, key: int) -> None:
+        """Take a hook away if it is there."""
+        self._set(kind, {k: hook for k, hook in self.kinds[kind].items() if k != key})
+
+    def _set(self, kind: str, hooks: dict[int, Hook]) -> None:
+        self.kinds[kind] = (
+            hooks  # a new dict: a call that goes through the old one is not disturbed
+        )
+        self.in_call = any(self.kinds[k] for k in self.KINDS[:4])
 
     def of(self, kind: str) -> list[Callable[..., Any]]:
         """The functions of a kind."""
@@ -66,8 +77,7 @@ class RemovableHandle:
         """Take the hook away; a second call does nothing."""
         hooks = self._hooks()
         if hooks is not None:
-            kept = {k: hook for k, hook in hooks.kinds[self._kind].items() if k != self._key}
-            hooks.kinds[self._kind] = kept
+            hooks.remove(self._kind, self._key)
 
     # a module that keeps handles of its hooks can be copied and pickled with them
     def __getstate__(self) -> Any:

@@ -55,16 +55,20 @@ class Module:
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self._hooks is None:
+        hooks = self._hooks
+        if hooks is None or not hooks.in_call:
             return self.forward(*args, **kwargs)
         return call_with_hooks(self, args, kwargs)
 
     def __getattr__(self, name: str) -> Any:
         own = self.__dict__
-        for kind in ("_parameters", "_buffers", "_modules"):
-            held = own.get(kind)
-            if held is not None and name in held:
-                return held[name]
+        if "_parameters" in own:  # spelled out, since every use of a parameter comes by here
+            if name in own["_parameters"]:
+                return own["_parameters"][name]
+            if name in own["_modules"]:
+                return own["_modules"][name]
+            if name in own["_buffers"]:
+                return own["_buffers"][name]
         raise MissingFromModule(self, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -105,7 +109,7 @@ class Module:
                     f"cannot assign {type(value).__name__!r} as buffer {name!r} "
                     "(a tensor or None expected)"
                 )
-            if registered:
+            if isinstance(value, Buffer):
                 self.__dict__.pop(name, None)
                 self.register_buffer(name, value, value.persistent)
             self._buffers[name] = value
@@ -424,8 +428,8 @@ class Module:
                 continue
             if not parameter.is_leaf:
                 raise RuntimeError(
-                    f"parameter {name!r} (shape {parameter.shape}) stands on the tape: a "
-                    "differentiable optimizer moves it. detach_() the optimizer first"
+                    f"parameter {name!r} (shape {parameter.shape}) stands on the tape, because a "
+                    "differentiable optimizer moves it: cast the module before its first step"
                 )
             with no_grad():
                 made = fn(parameter)

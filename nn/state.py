@@ -43,7 +43,7 @@ def own_state(module: Any) -> Iterator[tuple[str, Tensor]]:
 def save_own(module: Any, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
     """Put what a module holds itself into a state."""
     for name, value in own_state(module):
-        destination[prefix + name] = value if keep_vars else value.detach().clone()
+        destination[prefix + name] = value if keep_vars else tensor(value)
     if _has_extra(module, "get_extra_state"):
         destination[prefix + EXTRA] = module.get_extra_state()
 
@@ -65,7 +65,7 @@ def load(root: Any, state: Mapping[str, Any], strict: bool, assign: bool) -> Inc
         loading.write()
         return keys
     loading.refuse(root, None)
-    undo = loading.write()
+    before = loading.write(can_undo=True)
     try:
         for module, hook in after:
             if hook(module, keys) is not None:
@@ -75,7 +75,7 @@ def load(root: Any, state: Mapping[str, Any], strict: bool, assign: bool) -> Inc
                 )
         loading.refuse(root, keys)
     except BaseException:
-        undo()
+        loading.undo(before)
         raise
     return keys
 
@@ -178,30 +178,30 @@ class _Loading:
         near = near_to(first, keys.missing_keys or self.expected, n=1)
         return f"Near {first!r} is {near}. " if near else f"There are {listed(self.expected)}. "
 
-    def write(self) -> Any:
-        """Put every value in its place; returns what undoes it."""
-        before = [(own, own.detach().clone()) for _, _, own, _ in self.values]
-        held = [(module, name, own) for module, name, own, _ in self.values]
+    def write(self, can_undo: bool = False) -> list[tuple[Any, str, Tensor, Tensor]]:
+        """Put every value in its place; returns what :meth:`undo` takes, if it may come to that."""
+        before = [(*place, own, tensor(own)) for *place, own, _ in self.values] if can_undo else []
         with no_grad():
             for module, name, own, value in self.values:
                 if self.assign:
-                    made = _assigned(own, value)
-                    holder = module._parameters if name in module._parameters else module._buffers
-                    holder[name] = made
+                    _put(module, name, _assigned(own, value))
                 else:
                     own.copy_(value)
         for module, extra in self.extras:
             module.set_extra_state(extra)
+        return before
 
-        def undo() -> None:
-            for module, name, own in held:
-                holder = module._parameters if name in module._parameters else module._buffers
-                holder[name] = own
-            with no_grad():
-                for own, value in before:
-                    own.copy_(value)
+    def undo(self, before: list[tuple[Any, str, Tensor, Tensor]]) -> None:
+        """Put back what was there before."""
+        with no_grad():
+            for module, name, own, value in before:
+                _put(module, name, own)
+                own.copy_(value)
 
-        return undo
+
+def _put(module: Any, name: str, made: Tensor) -> None:
+    holder = module._parameters if name in module._parameters else module._buffers
+    holder[name] = made
 
 
 def _assigned(own: Tensor, value: Tensor) -> Tensor:
