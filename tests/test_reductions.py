@@ -63,3 +63,25 @@ def test_narrow_floats_stay_narrow(dtype):
         if y.requires_grad:
             (g,) = tg.grad(y.sum(), x)
             assert g.dtype == dtype, case["code"]
+
+
+@pytest.mark.parametrize("name", ["sum", "softmax", "log_softmax", "logsumexp"])
+@pytest.mark.parametrize("columns", [1, 10, 32, 33])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_many_short_rows_give_what_each_row_gives(name, columns, dtype):
+    """Such a matrix is reduced in another order of memory."""
+    rows = np.random.default_rng(columns).normal(size=(70, columns)).astype(dtype)
+    rows[0, 0], rows[1, 0], rows[2] = np.inf, np.nan, -np.inf
+    f = getattr(tg, name)
+    with np.errstate(invalid="ignore"):
+        for x in (rows, rows[3:], np.asfortranarray(rows), rows[:, ::-1]):
+            whole, alone = f(tg.tensor(x), dim=1), [f(tg.tensor(row), dim=0) for row in x]
+            assert whole.dtype == dtype and whole.is_contiguous()
+            np.testing.assert_allclose(
+                whole.numpy(), [y.numpy() for y in alone], rtol=8 * np.finfo(dtype).eps, atol=1e-6
+            )
+    x = tg.tensor(rows[3:], requires_grad=True)
+    (by_matrix,) = tg.grad((f(x, dim=1) ** 2).sum(), x)
+    (by_row,) = tg.grad(sum((f(row, dim=0) ** 2).sum() for row in x), x)
+    room = 8 * np.finfo(dtype).eps * abs(by_row.numpy()).max()
+    np.testing.assert_allclose(by_matrix.numpy(), by_row.numpy(), rtol=0, atol=room)

@@ -37,6 +37,27 @@ def wide(forward: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
+def has_short_rows(x: Any, axis: tuple[int, ...]) -> bool:
+    """Whether to reduce over ``axis`` by :func:`of_short_rows`."""
+    if type(x) is not ndarray or x.ndim != 2 or axis != (1,):
+        return False
+    rows, columns = x.shape
+    return rows >= 64 and 0 < columns <= 32
+
+
+def of_short_rows(reduce: Callable[..., Any], x: ndarray) -> Any:
+    """``reduce(x, axis=1, keepdims=True)`` where a matrix has many short rows, several times
+    quicker: NumPy begins anew in every row, so they are laid side by side first."""
+    return reduce(x.T.copy(), axis=0)[:, None]
+
+
+def _sum(x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
+    if has_short_rows(x, axis):
+        total = of_short_rows(add_up, x)
+        return total if keepdims else total.reshape(-1)
+    return add_up(x, axis=axis, keepdims=keepdims)
+
+
 def count_of(x: Any, axis: tuple[int, ...]) -> int:
     """How many elements a reduction over ``axis`` puts together."""
     shape = shape_of(x)
@@ -75,7 +96,7 @@ spread: Any = linear(
 )
 sum: Any = linear(
     "sum",
-    wide(lambda x, *, axis, keepdims: add_up(x, axis=axis, keepdims=keepdims)),
+    wide(_sum),
     lambda g, x, *, axis, keepdims: spread(g, axis=axis, keepdims=keepdims, shape=shape_of(x)),
     samples=[
         Sample(M23, axis=(0, 1), keepdims=False),

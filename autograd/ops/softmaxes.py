@@ -15,18 +15,23 @@ from ..families import general, reduction
 from ..registry import Sample
 from ..values import PLAIN, dtype_of
 from .exponentials import exp
-from .reductions import add_up, largest, sum, wide
+from .reductions import add_up, has_short_rows, largest, of_short_rows, sum, wide
 from .shaping import M23, M234
 
 
 def _parts(x: Any, axis: tuple[int, ...]) -> tuple[Any, Any, Any, Any]:
     """The maximum m, x - m, exp(x - m) and its sum, with the limits at infinities."""
-    top = largest(x, axis=axis, keepdims=True, initial=-np.inf)
+    short = has_short_rows(x, axis)
+    if short:
+        top = of_short_rows(largest, x)
+    else:
+        top = largest(x, axis=axis, keepdims=True, initial=-np.inf)
     # One sum tells whether there is an inf or NaN among the maxima (or it overflowed itself).
     if type(x) in PLAIN and math.isfinite(add_up(top, axis=None)):
         centred = x - top
         e = np.exp(centred)
-        return top, centred, e, add_up(e, axis=axis, keepdims=True)
+        total = of_short_rows(add_up, e) if short else add_up(e, axis=axis, keepdims=True)
+        return top, centred, e, total
     number = dtype_of(x).type
     zero, one, nothing = number(0), number(1), number(-np.inf)
     centred = np.where(x == np.inf, zero, x - np.where(np.isinf(top), zero, top))
