@@ -41,7 +41,7 @@ def apply(op: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
     values: list[Any] = []
     records: list[Any] = []
     weak: list[bool] = []
-    is_tensor = tracked = False
+    is_tensor = tracked = foreign = False
     for a in args:
         if isinstance(a, Tensor):
             is_tensor = True
@@ -55,6 +55,7 @@ def apply(op: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
             values.append(a)
             records.append(None)
             weak.append(type(a) in NUMBERS)
+            foreign = True
     if not is_tensor:
         for a in args:
             if isinstance(a, (list, tuple, str)) or a is None:
@@ -67,7 +68,7 @@ def apply(op: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
         return np.float64(y) if type(y) is float and np.float64 in map(type, values) else y
     mode = _current()
     recording = tracked and op.differentiable and (mode is None or mode.grad)
-    for i, a in enumerate(args):
+    for i, a in enumerate(args) if foreign else ():
         if type(a) is np.float64:  # a Python float by birth, and as weak, as in torch
             values[i], weak[i] = float(a), True
         elif not isinstance(a, Tensor) and not weak[i]:
@@ -220,9 +221,8 @@ def _record(
     mode: Any,
 ) -> list[Any]:
     record = [next_number(), op, y, params or None, None]
-    for value, made in zip(values, records, strict=True):
-        record.append(value)
-        record.append(made)
+    for pair in zip(values, records, strict=True):
+        record += pair
     if mode is not None and mode.anomaly:
         _annotate(record, mode)
     return record

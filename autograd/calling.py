@@ -110,7 +110,8 @@ def short_linear(op: Primitive) -> Callable[..., Any]:
             return compute(op, args, params)  # the rules of a first-order walk come this way
         if kind is Tensor and _current() is None:
             v = input._value
-            if type(v) is ndarray and op.promotes is None:
+            kind = type(v)
+            if (kind is ndarray or kind is _float32 or kind is float) and op.promotes is None:
                 try:
                     y = op.forward(v, **params)
                 except Exception:
@@ -196,6 +197,21 @@ def binary(op: Primitive, takes: tuple[type, ...] | None = None) -> Callable[...
                 else:
                     out._record = [next_number(), op, y, None, None, a, ra, b, rb]
                 return out
+            if (
+                kind is ndarray
+                and type(b) is ndarray
+                and a.dtype is b.dtype
+                and a.dtype.kind == "f"
+                and _current() is None
+            ):
+                try:
+                    y = forward(a, b)
+                except ValueError as error:
+                    raise explain(op, (a, b), {}, error) from None
+                ra, rb = input._record, other._record
+                if ra is None and rb is None:
+                    return make(y, None)
+                return make(y, [next_number(), op, y, None, None, a, ra, b, rb])
         if isinstance(input, Tensor) and isinstance(other, Tensor):
             a, b = input._value, other._value
             kind = type(a)

@@ -27,11 +27,15 @@ class Mode(NamedTuple):
 DEFAULT = Mode()
 MODE: ContextVar[Mode | None] = ContextVar("tapegrad_mode", default=None)
 current = MODE.get
+_RECORDING = {"grad": True}
 
 
 def replace(**changes: bool) -> Mode | None:
     """The current mode with some fields changed, in canonical form (default is None)."""
-    mode = (current() or DEFAULT)._replace(**changes)
+    mode = current()
+    if mode is None and changes == _RECORDING:
+        return None  # the common case, spelled out
+    mode = (mode or DEFAULT)._replace(**changes)
     return None if mode == DEFAULT else mode
 
 

@@ -36,6 +36,7 @@ from .tensors import Tensor, frozen_array, make
 from .values import PLAIN, dtype_of, full_like_value, scalar, shape_of
 
 _float32 = np.float32
+_new = object.__new__
 
 
 # -- reverse walk -----------------------------------------------------------------------------
@@ -421,9 +422,13 @@ def contributions(
 def on_tape(values: Sequence[Any], records: Sequence[Any]) -> list[Tensor]:
     """Tensors on the operands of a record. A Python int there was a weak number beside floats: as
     an integer tensor it would promote to the default dtype, and 1/3 be rounded to float32."""
-    return [
-        make(float(v) if type(v) is int else v, r) for v, r in zip(values, records, strict=True)
-    ]
+    found = []
+    for value, record in zip(values, records, strict=True):
+        operand: Tensor = _new(Tensor)
+        operand._value = float(value) if type(value) is int else value
+        operand._record = record
+        found.append(operand)
+    return found
 
 
 def _numpy_scalar(value: Any) -> Any:
@@ -467,15 +472,15 @@ def _spend(record: list[Any]) -> None:
         record[4] = SPENT
     else:
         note.spent = True
-    value = record[2]
-    if type(value) is ndarray or type(value) is Batched:
-        record[2] = Freed(value)
-    i, size = FIRST, len(record)
+    left: Any = None
+    i, size = OUTPUT, len(record)
     while i < size:
         value = record[i]
         if type(value) is ndarray or type(value) is Batched:
-            record[i] = Freed(value)
-        i += 2
+            if left is None or left.shape != value.shape or left.dtype is not value.dtype:
+                left = Freed(value)
+            record[i] = left
+        i += 2 if i > OUTPUT else FIRST - OUTPUT
 
 
 def _spent(record: list[Any]) -> RuntimeError:
