@@ -75,7 +75,10 @@ def sgd(
         if not remembers:
             return w - lr * g, memory
         v = memory.momentum_buffer
-        v = g if t == 1 or v is None else v * mu + g * (1.0 - tau)
+        if t == 1 or v is None:
+            v = g
+        else:
+            v = v * mu + (g if is_off(tau) else g * (1.0 - tau))
         return w - lr * (g + v * mu if nesterov else v), Momentum(v)
 
     rule = per_parameter(start, move, lr=lr, mu=momentum, tau=dampening, decay=weight_decay)
