@@ -14,6 +14,7 @@ from ..ops.arithmetic import div, where
 from ..ops.indexing import getitem, getitem_at
 from ..ops.taps import Sizes
 from ..values import dtype_of, shape_of
+from .reductions import mean
 from .window_settings import per_dimension, pooled_lengths, spatial
 
 __all__ = [
@@ -240,6 +241,8 @@ def _adaptive_avg(n: int, input: Any, output_size: Any) -> Any:
     lengths = spatial(input, n, what)
     _floating(input, what)
     counts = _output_size(output_size, lengths, what)
+    if set(counts) == {1}:
+        return mean(input, dim=tuple(range(-n, 0)), keepdim=True)
     for axis, (length, count) in enumerate(
         zip(lengths, counts, strict=True), len(shape_of(input)) - n
     ):

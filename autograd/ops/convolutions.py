@@ -95,15 +95,20 @@ class _Columns:
             (n, self.groups, self.depth, math.prod(windows)),
         )
 
+    def empty(self, images: slice, rows: slice) -> ndarray:
+        """Room for the columns of a block, in a buffer that the next block overwrites."""
+        _, matrices = self.shapes(images, rows)
+        size = math.prod(matrices)
+        if self.buffer.size < size:
+            self.buffer = np.empty(size, self.dtype)
+        return self.buffer[:size].reshape(matrices)
+
     def fill(self, x: ndarray, images: slice, rows: slice) -> ndarray:
-        """The columns of a block, in a buffer that the next block overwrites."""
+        """The columns of a block, in the same buffer."""
         shape, matrices = self.shapes(images, rows)
         if self.is_plain:
             return np.ascontiguousarray(x[images]).reshape(matrices)
-        size = math.prod(shape)
-        if self.buffer.size < size:
-            self.buffer = np.empty(size, self.dtype)
-        columns = self.buffer[:size].reshape(shape)
+        columns = self.empty(images, rows).reshape(shape)
         if self.reaches_outside and self.zeros_for != rows:
             self.buffer.fill(0)  # what lies outside of the images, and stays so for these rows
             self.zeros_for = rows
@@ -139,20 +144,35 @@ def _convolve(x: ndarray, w: ndarray, lengths: Sizes, **settings: Any) -> ndarra
 
 
 def _transposed(y: ndarray, w: ndarray, lengths: Sizes, **settings: Any) -> ndarray:
-    groups = settings["groups"]
+    groups, dilations, before = (settings[name] for name in ("groups", "dilations", "before"))
     shape = (len(y), w.shape[1] * groups, *lengths)
+    kernel = w.shape[2:]
+    if set(settings["steps"]) == {1} and y.shape[1] <= 2 * shape[1]:
+        # A convolution with the kernels turned round: copying columns is quicker than adding them.
+        settings["before"] = tuple(
+            (k - 1) * d - b for k, d, b in zip(kernel, dilations, before, strict=True)
+        )
+        return _convolve(y, _turned(w, groups), lengths, **settings)
     x = np.zeros(shape, np.result_type(y.dtype, w.dtype))
-    columns = _Columns(shape, w.shape[2:], y.shape[2:], x.dtype, **settings)
+    columns = _Columns(shape, kernel, y.shape[2:], x.dtype, **settings)
     kernels, y = _matrices(w, groups).swapaxes(1, 2), _grouped(y, groups)
-    if columns.is_plain:
-        return np.matmul(kernels, y).reshape(shape)
     for images, rows in columns.blocks():
-        block = np.matmul(kernels, y[images, :, :, columns.part(rows)])
+        block = columns.empty(images, rows)
+        part = y[images, :, :, columns.part(rows)]
+        # BLAS is slow at products of a column and a row.
+        (np.matmul if part.shape[2] > 1 else np.multiply)(kernels, part, out=block)
         block = block.reshape(columns.shapes(images, rows)[0])
-        part = x[images]
+        target = x[images]
         for place, inputs, outputs in columns.taps(rows):
-            part[:, :, *inputs] += block[:, :, *place, *outputs]
+            target[:, :, *inputs] += block[:, :, *place, *outputs]
     return x
+
+
+def _turned(w: ndarray, groups: int) -> ndarray:
+    """Kernels (o, c/groups, *kernel) as those of the transpose, (c, o/groups, *kernel)."""
+    o, c, *kernel = w.shape
+    w = np.flip(w.reshape(groups, o // max(groups, 1), c, *kernel), tuple(range(3, w.ndim + 1)))
+    return w.swapaxes(1, 2).reshape(groups * c, o // max(groups, 1), *kernel)
 
 
 def _kernels(x: ndarray, y: ndarray, lengths: Sizes, **settings: Any) -> ndarray:
