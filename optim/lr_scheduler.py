@@ -255,6 +255,17 @@ class _OfSchedulers(LRScheduler):
             if part.optimizer is not self.optimizer:
                 raise ValueError(f"{type(self).__name__}: schedulers[{i}] has another optimizer")
 
+    def _refuse_other(self, state_dict: Any) -> None:
+        super()._refuse_other(state_dict)
+        snapshots = state_dict["_schedulers"]
+        if len(snapshots) != len(self._schedulers):
+            raise ValueError(
+                f"{type(self).__name__}: the snapshot is of {len(snapshots)} schedulers, here "
+                f"there are {len(self._schedulers)}"
+            )
+        for part, snapshot in zip(self._schedulers, snapshots, strict=True):
+            part._refuse_other(snapshot)
+
     def _undo(self) -> None:
         for part in self._schedulers:
             part._undo()
@@ -312,8 +323,9 @@ class SequentialLR(_OfSchedulers):
                 f"{len(self._schedulers) - 1} milestones, not {len(milestones)}"
             )
         self._milestones = list(milestones)
+        schedules.sequential(self._schedulers, self._milestones)  # refuses what makes no sense
         self.last_epoch = last_epoch + 1
-        for group in optimizer.param_groups:
+        for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"]
         for part in self._schedulers:
             part._undo()
@@ -469,13 +481,19 @@ class ReduceLROnPlateau(LRScheduler):
 
     def step(self, metrics: Any, epoch: Any = None) -> None:  # type: ignore[override]
         """Tell the metric of an epoch, and reduce the rates if it is time."""
+        try:
+            metric = float(metrics)
+        except (TypeError, ValueError, RuntimeError):
+            raise TypeError(
+                f"ReduceLROnPlateau.step: the metric must be one number, not {metrics!r}"
+            ) from None
         if epoch is not None:
             warnings.warn(DEPRECATED.format(epoch), UserWarning, stacklevel=2)
         self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
         groups = self.optimizer.param_groups
         if isinstance(self.min_lr, (list, tuple)):  # type: ignore[attr-defined]
             self._one_each("min_lr", self.min_lr)  # type: ignore[attr-defined]
-        metric, counted = float(metrics), (self.best, self.num_bad_epochs, self.cooldown_counter)
+        counted = (self.best, self.num_bad_epochs, self.cooldown_counter)
         moved = [
             self._rule(i, group["lr"]).update(metric, PlateauState(group["lr"], *counted))
             for i, group in enumerate(groups)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from tapegrad import Tensor, check
 
+from .rule import at_least_zero
 from .schedule import choose, greater
 
 __all__ = ["Plateau", "PlateauState", "reduce_on_plateau"]
@@ -55,7 +56,8 @@ def reduce_on_plateau(
     patience p and cooldown c are here ``patience=max(p - 1, 0)``, ``cooldown=max(c - 1, 0)``, with
     ``threshold_mode="abs"`` and ``eps=0``.
 
-    Raises ValueError for a ``factor`` of 1 or more, and for unknown modes.
+    Raises ValueError for a ``factor`` of 1 or more, a negative ``patience`` or ``cooldown``, and
+    for unknown modes.
 
     >>> import tapegrad as tg
     >>> plateau = tg.optim.schedules.reduce_on_plateau(0.1, factor=0.5, patience=1)
@@ -68,6 +70,7 @@ def reduce_on_plateau(
     0.1 1
     0.05 0
     """
+    at_least_zero("reduce_on_plateau", patience=patience, cooldown=cooldown)
     check(factor < 1.0, "reduce_on_plateau: factor must be below 1, not {}", factor)
     if mode not in ("min", "max"):
         raise ValueError(f"reduce_on_plateau: mode must be 'min' or 'max', not {mode!r}")

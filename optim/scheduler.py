@@ -113,6 +113,11 @@ class LRScheduler:
             raise TypeError(
                 f"{type(self).__name__}: {type(optimizer).__name__} is not an Optimizer"
             )
+        if not optimizer.param_groups:
+            raise ValueError(
+                f"{type(self).__name__}: {type(optimizer).__name__} has no parameters yet: give "
+                "them first"
+            )
         for group in optimizer.param_groups:
             if callable(group["lr"]) and not isinstance(group["lr"], Tensor):
                 raise TypeError(
@@ -279,6 +284,18 @@ class LRScheduler:
 
         Raises ValueError, naming what differs, when the snapshot is of another kind.
         """
+        self._refuse_other(state_dict)
+        for name, value in state_dict.items():
+            setattr(self, name, _restored(getattr(self, name), value))
+        self._kept = {}
+
+    def _refuse_other(self, state_dict: Any) -> None:
+        """Refuse a snapshot that does not fit."""
+        if not isinstance(state_dict, dict):
+            raise ValueError(
+                f"{type(self).__name__}: a snapshot is a dict, as state_dict() makes it, not "
+                f"{state_dict!r}"
+            )
         mine = {name for name in vars(self) if name not in _UNSAVED}
         if set(state_dict) != mine:
             raise ValueError(
@@ -291,9 +308,6 @@ class LRScheduler:
                 f"{type(self).__name__}: the snapshot is of {groups} group(s), here there are "
                 f"{len(self.optimizer.param_groups)}"
             )
-        for name, value in state_dict.items():
-            setattr(self, name, _restored(getattr(self, name), value))
-        self._kept = {}
 
     # -- pictures ------------------------------------------------------------------------------
     def plot(

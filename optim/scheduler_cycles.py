@@ -145,6 +145,7 @@ class OneCycleLR(_WithMomentum):
     def _initial_step(self) -> None:
         self._needs_momentum()
         groups = self.optimizer.param_groups
+        self._schedule(0)  # refuses what makes no sense
         self.base_lrs = [self._of_group("max_lr", i) / self.div_factor for i in range(len(groups))]
         super()._initial_step()
         for i, (group, first) in enumerate(zip(groups, self.base_lrs, strict=True)):

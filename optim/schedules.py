@@ -18,7 +18,9 @@ The classes of ``optim.lr_scheduler`` follow these functions:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import operator
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 from tapegrad import Tensor, check, cos, log, safe_sqrt, sqrt
@@ -63,6 +65,7 @@ def _positive(what: str, **lengths: Any) -> None:
     for name, value in lengths.items():
         if type(value) in (int, float) and value > 0:
             continue  # the common case, at no cost
+        _number(what, name, value)
         check(value > 0, f"{what}: {name} must be more than 0, not {{}}", value)
 
 
@@ -71,8 +74,30 @@ def _fractions(what: str, **factors: Any) -> None:
     for name, value in factors.items():
         if type(value) in (int, float) and 0 <= value <= 1:
             continue
+        _number(what, name, value)
         held = (value >= 0) & (value <= 1)
         check(held, f"{what}: {name} must be between 0 and 1, not {{}}", value)
+
+
+def _number(what: str, name: str, value: Any) -> None:
+    """Refuse what is neither a number nor a Tensor."""
+    if not isinstance(value, Tensor) and (
+        value is None or callable(value) or isinstance(value, (str, list, tuple, dict))
+    ):
+        raise TypeError(f"{what}: {name} must be a number or a Tensor, not {value!r}")
+
+
+def _function(what: str, name: str, value: Any) -> None:
+    """Refuse what is no function."""
+    if not callable(value):
+        raise TypeError(f"{what}: {name} must be a function of the step, not {value!r}")
+
+
+def _steps(what: str, milestones: Any) -> list[Any]:
+    """Milestones as a list."""
+    if isinstance(milestones, str) or not isinstance(milestones, (Iterable, Tensor)):
+        raise TypeError(f"{what}: milestones must be a list of steps, not {milestones!r}")
+    return list(milestones)
 
 
 # -- decays ----------------------------------------------------------------------------------------
@@ -125,7 +150,7 @@ def multi_step_decay(rate: Any, milestones: Sequence[Any], gamma: Any = 0.1) -> 
     >>> [rate(step) for step in (0, 3, 5)]
     [0.1, 0.05, 0.025]
     """
-    reached = list(milestones)
+    reached = _steps("multi_step_decay", milestones)
 
     def decayed(step: Any) -> Any:
         return rate * gamma ** sum((step >= milestone) * 1 for milestone in reached)
@@ -184,6 +209,7 @@ def polynomial_decay(rate: Any, total_iters: Any = 5, power: Any = 1.0) -> Any:
     [0.1, 0.05625, 0.025, 0.0, 0.0]
     """
     _positive("polynomial_decay", total_iters=total_iters)
+    at_least_zero("polynomial_decay", power=power)
 
     def decayed(step: Any) -> Any:
         running = step < total_iters
@@ -202,6 +228,7 @@ def lambda_(rate: Any, lr_lambda: Callable[[Any], Any]) -> Any:
     >>> tg.optim.schedules.lambda_(0.1, lambda step: 0.5**step)(2)
     0.025
     """
+    _function("lambda_", "lr_lambda", lr_lambda)
 
     def scaled(step: Any) -> Any:
         return rate * lr_lambda(step)
@@ -222,21 +249,30 @@ def multiplicative(rate: Any, lr_lambda: Callable[[int], Any]) -> Any:
     >>> tg.optim.schedules.multiplicative(0.1, lambda step: 0.5)(2)
     0.025
     """
-    if not callable(lr_lambda):
-        raise TypeError(
-            f"multiplicative: lr_lambda must be a function, not {type(lr_lambda).__name__}"
-        )
+    _function("multiplicative", "lr_lambda", lr_lambda)
     products: list[Any] = [1.0]
 
-    def multiplied(step: int) -> Any:
-        product = products[lesser(step, len(products) - 1)]
-        for k in range(len(products), step + 1):
+    def multiplied(step: Any) -> Any:
+        last = _counted("multiplicative", step)
+        product = products[min(last, len(products) - 1)]
+        for k in range(len(products), last + 1):
             product = product * lr_lambda(k)
             if len(products) == k and not isinstance(product, Tensor):
                 products.append(product)
         return rate * product
 
     return multiplied
+
+
+def _counted(what: str, step: Any) -> int:
+    """A step as a count of calls."""
+    try:
+        last = operator.index(step)
+    except (TypeError, RuntimeError):
+        last = -1
+    if last < 0:
+        raise TypeError(f"{what}: the step must be a whole number of at least 0, not {step!r}")
+    return last
 
 
 # -- cosines ---------------------------------------------------------------------------------------
@@ -286,6 +322,7 @@ def cosine_decay(peak: Any, steps: Any, floor: Any = 0.0) -> Any:
 
     Source: Loshchilov and Hutter (2017), SGDR: Stochastic gradient descent with warm restarts.
     """
+    _positive("cosine_decay", steps=steps)
     annealed = cosine_annealing(peak, steps, floor)
 
     def decayed(step: Any) -> Any:
@@ -374,7 +411,9 @@ def cyclic(
         "triangular2": (lambda cycle: 0.5 ** (cycle - 1), "cycle"),
         "exp_range": (lambda step: gamma**step, "iterations"),
     }
-    if scale_fn is None and mode not in modes:
+    if scale_fn is not None:
+        _function("cyclic", "scale_fn", scale_fn)
+    elif mode not in modes:
         raise ValueError(f"cyclic: mode must be one of {', '.join(modes)}, not {mode!r}")
     scale_of, counted = modes[mode] if scale_fn is None else (scale_fn, scale_mode)
     if counted not in ("cycle", "iterations"):
@@ -445,6 +484,7 @@ def one_cycle(
     Source: Smith and Topin (2019), Super-convergence: Very fast training of neural networks using
     large learning rates.
     """
+    _positive("one_cycle", div_factor=div_factor, final_div_factor=final_div_factor)
 
     def values() -> tuple[Any, ...]:
         first = max_lr / div_factor
@@ -527,12 +567,16 @@ def sequential(schedules: Sequence[Any], milestones: Sequence[Any]) -> Any:
     >>> [rate(step) for step in range(5)]
     [0.01, 0.01, 0.1, 0.05, 0.025]
     """
-    parts, begins = [as_schedule(part) for part in schedules], list(milestones)
+    if not isinstance(schedules, (list, tuple)):
+        raise TypeError(f"sequential: schedules must be a list, not {schedules!r}")
+    parts, begins = [as_schedule(part) for part in schedules], _steps("sequential", milestones)
     if len(parts) != len(begins) + 1:
         raise ValueError(
             f"sequential: {len(parts)} schedules need {len(parts) - 1} milestones, not "
             f"{len(begins)}"
         )
+    for one, other in pairwise(begins):
+        check(other >= one, "sequential: milestones must not fall, as from {} to {}", one, other)
 
     def followed(step: Any) -> Any:
         found = parts[0](step)
@@ -609,8 +653,13 @@ def warmup_cosine(peak: Any, warmup_steps: Any, steps: Any, floor: Any = 0.0) ->
     def rate(step: Any) -> Any:
         return warmup(cosine_decay(peak, steps - warmup_steps, floor), warmup_steps)(step)
 
+    at_least_zero("warmup_cosine", warmup_steps=warmup_steps)
+    _number("warmup_cosine", "steps", steps)
     check(
-        steps > warmup_steps, "warmup_cosine: steps must be more than warmup_steps, not {}", steps
+        steps > warmup_steps,
+        "warmup_cosine: steps must be more than warmup_steps, not {} with {}",
+        steps,
+        warmup_steps,
     )
     return rate
 
@@ -695,7 +744,7 @@ def warmup_stable_decay(
             f"warmup_stable_decay: decay must be one of {', '.join(_ENDS)}, not {decay!r}"
         )
     _positive("warmup_stable_decay", decay_steps=decay_steps)
-    at_least_zero("warmup_stable_decay", stable_steps=stable_steps)
+    at_least_zero("warmup_stable_decay", warmup_steps=warmup_steps, stable_steps=stable_steps)
     return warmup(
         sequential([peak, _ENDS[decay](peak, decay_steps, floor)], [stable_steps]), warmup_steps
     )

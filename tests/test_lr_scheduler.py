@@ -446,6 +446,32 @@ def test_a_snapshot_of_another_kind_is_refused():
         step.load_state_dict(two.state_dict())
 
 
+def test_a_snapshot_that_does_not_fit_changes_nothing():
+    def made(*names):
+        optimizer = make(optim, tg.ones, {"parts": []})[0]
+        forms = {"step": ("StepLR", {"step_size": 2}), "exp": ("ExponentialLR", {"gamma": 0.9})}
+        parts = [getattr(lr_scheduler, forms[n][0])(optimizer, **forms[n][1]) for n in names]
+        milestones = list(range(4, 3 + len(parts)))
+        scheduler = lr_scheduler.SequentialLR(optimizer, parts, milestones)
+        optimizer.step()
+        scheduler.step()
+        return scheduler
+
+    whole = made("step", "exp").state_dict()
+    torn = copy.deepcopy(whole)
+    del torn["_schedulers"][1]["gamma"]
+    for scheduler, state, words in (
+        (made("exp", "step"), whole, "differs in"),
+        (made("step", "exp"), torn, "differs in"),
+        (made("step", "exp", "exp"), whole, "of 2 schedulers, here there are 3"),
+        (made("step", "exp"), None, "a snapshot is a dict"),
+    ):
+        before = scheduler.state_dict()
+        with pytest.raises(ValueError, match=words):
+            scheduler.load_state_dict(state)
+        assert scheduler.state_dict() == before
+
+
 def test_resuming_by_last_epoch():
     optimizer = make(optim, tg.ones, {"parts": []})[0]
     with pytest.raises(KeyError, match="initial_lr"):
@@ -502,6 +528,17 @@ def test_what_makes_no_sense_is_refused():
         lr_scheduler.MultiplicativeLR(optimizer, 0.5)
     with pytest.raises(TypeError, match="not an Optimizer"):
         lr_scheduler.StepLR([], 3)
+    with pytest.raises(ValueError, match="Adam has no parameters yet"):
+        lr_scheduler.StepLR(optim.Adam(), 3)
+    with pytest.raises(TypeError, match="lr_lambda must be a function"):
+        lr_scheduler.LambdaLR(optimizer, [0.5])
+    plateau = lr_scheduler.ReduceLROnPlateau(optimizer)
+    for metric in ("a", None, tg.ones(3)):
+        with pytest.raises(TypeError, match="the metric must be one number"):
+            plateau.step(metric)
+        assert plateau.last_epoch == 0
+    with pytest.raises(ValueError, match="div_factor must be more than 0"):
+        lr_scheduler.OneCycleLR(optimizer, 1.0, 9, div_factor=0)
     with pytest.raises(TypeError, match="is a schedule"):
         lr_scheduler.StepLR(optim.SGD([tg.ones(1)], lr=schedules.constant(0.1)), 3)
     plain = optim.Adagrad([tg.ones(1, requires_grad=True)])
@@ -521,6 +558,8 @@ def test_what_makes_no_sense_is_refused():
             lr_scheduler.SequentialLR(optimizer, parts, [3] * (len(parts) - 1))
     with pytest.raises(ValueError, match="2 schedulers need 1 milestones"):
         lr_scheduler.SequentialLR(optimizer, [one, one], [])
+    with pytest.raises(ValueError, match="must not fall, as from 5 to 3"):
+        lr_scheduler.SequentialLR(optimizer, [one, one, one], [5, 3])
     with pytest.raises(TypeError, match="not a scheduler"):
         lr_scheduler.ChainedScheduler([schedules.constant(0.1)], optimizer)
 

@@ -321,7 +321,15 @@ def test_a_schedule_serves_many_backward_passes():
         (lambda: s.constant(0.1, factor=2.0), "factor must be between 0 and 1, not 2.0"),
         (lambda: s.linear(0.1, total_iters=0), "total_iters must be more than 0"),
         (lambda: s.step_decay(0.1, tg.tensor(-1)), "step_size must be more than 0, not -1"),
-        (lambda: s.cosine_decay(0.1, 0), "T_max must be more than 0"),
+        (lambda: s.cosine_decay(0.1, 0), "cosine_decay: steps must be more than 0"),
+        (lambda: s.polynomial_decay(0.1, 5, -1.0), "power must be at least 0, not -1.0"),
+        (lambda: s.one_cycle(0.1, 10, div_factor=0), "div_factor must be more than 0"),
+        (lambda: s.one_cycle(0.1, 10, final_div_factor=-1.0), "final_div_factor must be more"),
+        (lambda: s.warmup_cosine(0.1, -1, 10), "warmup_steps must be at least 0, not -1"),
+        (lambda: s.warmup_cosine(0.1, 10, 5), "more than warmup_steps"),
+        (lambda: s.sequential([0.1, 0.2, 0.3], [5, 3]), r"must not fall, as from 5 to 3"),
+        (lambda: s.warmup_stable_decay(0.1, -2, 0, 5), "decay: warmup_steps must be at least 0"),
+        (lambda: s.reduce_on_plateau(0.1, patience=-1), "patience must be at least 0"),
         (lambda: s.warmup(0.1, -1), "steps must be more than 0"),
         (lambda: s.sequential([0.1], [3]), "1 schedules need 0 milestones"),
         (lambda: s.chained(), "at least one"),
@@ -334,6 +342,28 @@ def test_a_schedule_serves_many_backward_passes():
 )
 def test_what_makes_no_sense_is_refused(make, words):
     with pytest.raises(ValueError, match=words):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: s.step_decay(0.1, "3"), "step_size must be a number or a Tensor, not '3'"),
+        (lambda: s.warmup(0.1, None), "steps must be a number or a Tensor, not None"),
+        (lambda: s.constant(0.1, factor="a"), "factor must be a number or a Tensor, not 'a'"),
+        (lambda: s.multi_step_decay(0.1, 3), r"milestones must be a list of steps, not 3"),
+        (lambda: s.sequential([0.1, 0.2], 3), r"milestones must be a list of steps, not 3"),
+        (lambda: s.sequential(0.1, [3]), r"schedules must be a list, not 0.1"),
+        (lambda: s.lambda_(0.1, 0.5), "lr_lambda must be a function of the step, not 0.5"),
+        (lambda: s.multiplicative(0.1, 0.5), "lr_lambda must be a function of the step, not 0.5"),
+        (lambda: s.cyclic(0.1, 0.2, scale_fn=3), "scale_fn must be a function"),
+        (lambda: s.multiplicative(0.1, abs)(2.5), "a whole number of at least 0, not 2.5"),
+        (lambda: s.multiplicative(0.1, abs)(-1), "a whole number of at least 0, not -1"),
+        (lambda: s.multiplicative(0.1, abs)(tg.tensor([1, 2])), "a whole number of at least 0"),
+    ],
+)
+def test_settings_of_the_wrong_kind_are_named(make, words):
+    with pytest.raises(TypeError, match=words):
         make()
 
 
