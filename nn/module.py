@@ -69,6 +69,8 @@ class Module:
                 return own["_modules"][name]
             if name in own["_buffers"]:
                 return own["_buffers"][name]
+        if hasattr(type(self), name):  # a property that failed: once more, so that it says how
+            return object.__getattribute__(self, name)
         raise MissingFromModule(self, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
