@@ -162,9 +162,9 @@ def _transposed(y: ndarray, w: ndarray, lengths: Sizes, **settings: Any) -> ndar
         # BLAS is slow at products of a column and a row.
         (np.matmul if part.shape[2] > 1 else np.multiply)(kernels, part, out=block)
         block = block.reshape(columns.shapes(images, rows)[0])
-        target = x[images]
+        target, index = x[images], (slice(None), slice(None))
         for place, inputs, outputs in columns.taps(rows):
-            target[:, :, *inputs] += block[:, :, *place, *outputs]
+            target[(*index, *inputs)] += block[(*index, *place, *outputs)]  # type: ignore[arg-type]
     return x
 
 
