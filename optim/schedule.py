@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Callable
+from numbers import Integral
 from typing import Any, ParamSpec
 
 from tapegrad import Tensor, maximum, minimum, no_grad, where
@@ -77,6 +79,8 @@ class Schedule:
         Raises ImportError, saying what to install, without matplotlib.
         """
         steps = span_of(self) if steps is None else steps
+        if not isinstance(steps, Integral) or steps < 1:
+            raise ValueError(f"plot: steps must be a whole number of at least 1, not {steps!r}")
         values = values_of(self, steps)
         if ax is None:
             try:
@@ -184,6 +188,11 @@ def _length(value: Any, name: str = "") -> float:
         settings = value.settings
         if "steps" in settings and "warmup_steps" in settings:
             del settings["warmup_steps"]  # a part of all the steps
+        known = [key for key in settings if key in _LENGTHS]
+        if known == ["warmup_steps"]:  # and then a decay without an end
+            return 4.0 * float(settings["warmup_steps"])
+        if "gamma" in settings and not known:
+            return 100.0
         if name == "":
             return sum(_length(part, key) for key, part in settings.items())
         return _length(value)
@@ -209,12 +218,14 @@ def values_of(made: Callable[[Any], Any], steps: int) -> list[float]:
 def curve(values: list[float], title: str) -> str:
     """A small picture of a curve, as SVG."""
     width, height, left, top = 320, 90, 56, 18
-    low, high = min(values), max(values)
+    finite = [v for v in values if math.isfinite(v)] or [0.0]
+    low, high = min(finite), max(finite)
     tall = high - low if high > low else 1.0
     across = max(len(values) - 1, 1)
     points = " ".join(
         f"{left + width * i / across:.1f},{top + height * (1 - (v - low) / tall):.1f}"
-        for i, v in enumerate(values)
+        for i, v in _thinned(values, width)
+        if math.isfinite(v)
     )
     safe = title.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     short = safe if len(title) <= 60 else safe.split("(")[0]
@@ -237,3 +248,13 @@ def curve(values: list[float], title: str) -> str:
         f'<polyline points="{points}" fill="none" stroke="#1f77b4" stroke-width="1.5"/>'
         f"{labels}</svg>"
     )
+
+
+def _thinned(values: list[float], most: int) -> list[tuple[int, float]]:
+    """Values with their places; of more than can be seen, the least and the most of each part."""
+    size = -(-len(values) // most)
+    kept = set()
+    for begin in range(0, len(values), size):
+        part = range(begin, min(begin + size, len(values)))
+        kept |= {min(part, key=values.__getitem__), max(part, key=values.__getitem__)}
+    return [(i, values[i]) for i in sorted(kept)]

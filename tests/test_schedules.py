@@ -14,7 +14,7 @@ import pytest
 import tapegrad as tg
 from tapegrad import optim
 from tapegrad.optim import schedules as s
-from tapegrad.optim.schedule import span_of, values_of
+from tapegrad.optim.schedule import curve, span_of, values_of
 
 #: Every function of the step: (name, how to make it of real settings, the settings).
 MADE = {
@@ -181,7 +181,7 @@ def test_schedules_are_small_objects(key):
     picture = rate._repr_svg_()
     assert xml.dom.minidom.parseString(picture).documentElement.tagName == "svg"
     assert picture.count("<polyline") == 1
-    assert 2 <= span_of(rate) <= 100
+    assert 2 <= span_of(rate) <= 120
 
 
 # -- values ----------------------------------------------------------------------------------------
@@ -384,6 +384,33 @@ def test_plot_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match=r'pip install "tapegrad\[plot\]"'):
         s.constant(0.1).plot(3)
+
+
+def test_a_picture_shows_what_comes_after_the_rise():
+    assert span_of(s.noam(512)) == 16000 and span_of(s.inverse_square_root(0.1, 10)) == 40
+    assert span_of(s.chained(s.warmup(0.1, 8), s.exponential_decay(1.0, 0.95))) == 110
+    assert span_of(s.sequential([0.1, s.exponential_decay(0.1, 0.9)], [20])) == 130
+
+
+def test_a_picture_of_many_steps_is_small_and_keeps_its_peaks():
+    rate = s.lambda_(1.0, lambda step: 5.0 if step == 4321 else 1.0)
+    picture = curve(values_of(rate, 8000), "peak")
+    assert len(picture) < 15000 and ">5</text>" in picture and ">7999</text>" in picture
+    assert ",18.0" in picture  # the peak is drawn
+
+
+def test_a_picture_leaves_out_what_is_not_finite():
+    rate = s.lambda_(0.1, lambda step: math.nan if step > 3 else math.inf if step == 2 else step)
+    picture = rate._repr_svg_()
+    xml.dom.minidom.parseString(picture)
+    assert "nan" not in picture and "inf" not in picture and ">0.3</text>" in picture
+    xml.dom.minidom.parseString(s.constant(math.nan)._repr_svg_())
+
+
+@pytest.mark.parametrize("steps", [0, -1, 2.5, "a"])
+def test_a_plot_of_no_steps_is_refused(steps):
+    with pytest.raises(ValueError, match="steps must be a whole number of at least 1, not"):
+        s.constant(0.1).plot(steps)
 
 
 def test_pictures_of_odd_schedules():
