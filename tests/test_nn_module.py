@@ -419,8 +419,11 @@ def test_vectors_of_parameters():
     nn.utils.vector_to_parameters(vector.detach() * 2, model.parameters())
     assert model[0].weight is weight and weight.is_leaf
     after = nn.utils.parameters_to_vector(model.parameters())
+    parts = nn.utils.vector_to_tensors(vector, model.parameters())
+    assert [part.shape for part in parts] == [p.shape for p in model.parameters()]
+    assert all(part.requires_grad for part in parts)
     np.testing.assert_array_equal(after.detach().numpy(), 2 * vector.detach().numpy())
-    with pytest.raises(ValueError, match=r"9 entries together, the vector has shape \(8,\)"):
+    with pytest.raises(ValueError, match=r"9 entries together, but the vector has shape \(8,\)"):
         nn.utils.vector_to_parameters(after[:8], model.parameters())
     with pytest.raises(ValueError, match="no parameters"):
         nn.utils.parameters_to_vector([])
