@@ -175,8 +175,9 @@ class _Loading:
                     f"They are the missing ones after {prefix!r}: load "
                     f"{{k.removeprefix({prefix!r}): v for k, v in state.items()}}. "
                 )
-        near = near_to(first, keys.missing_keys or self.expected, n=1)
-        return f"Near {first!r} is {near}. " if near else f"There are {listed(self.expected)}. "
+        known = keys.missing_keys or self.expected
+        near = near_to(first, [name for name in known if name != first], n=1)
+        return f"Near {first!r} is {near}. " if near else f"The module's: {listed(self.expected)}. "
 
     def write(self, can_undo: bool = False) -> list[tuple[Any, str, Tensor, Tensor]]:
         """Put every value in its place; returns what :meth:`undo` takes, if it may come to that."""

@@ -215,7 +215,7 @@ def test_a_state_through_a_file(tmp_path):
         ),
         (
             {"0.weight": np.ones((1, 2)), "0.bias": np.ones(1), "zzz": np.ones(1)},
-            "There are '0.weight', '0.bias'",
+            "The module's: '0.weight', '0.bias'",
         ),
     ],
 )
