@@ -14,6 +14,7 @@ import numpy as np
 from .functions.converting import check_device, convert
 from .functions.dims import sizes
 from .tensors import Tensor, make, tensor
+from .traced import Traced
 from .values import as_dtype, get_default_dtype, settle, shape_of
 
 __all__ = [
@@ -213,6 +214,8 @@ def full(
 def _like(fill: Any, input: Any, dtype: Any, requires_grad: bool, device: Any) -> Tensor:
     found = as_dtype(dtype) or np.dtype(getattr(input, "dtype", None) or np.asarray(input).dtype)
     value = getattr(input, "_value", input)
+    if type(value) is Traced:
+        return finish(value.filled(fill, found), requires_grad, device)
     return finish(_full(shape_of(value), fill, found), requires_grad, device)
 
 

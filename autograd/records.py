@@ -136,22 +136,31 @@ def owner(array: ndarray) -> ndarray:
 
 def mark_overwritten(value: Any) -> None:
     """Note that this array's memory has just been changed in place."""
-    if type(value) is not ndarray:
-        return
+    if type(value) is ndarray:
+        mark_memories([memory_of(value)])
+
+
+def memory_of(value: ndarray) -> tuple[int, Any]:
+    """The memory of an array, by which it can be marked as overwritten."""
     root = owner(value)
     key = id(root)
+    entry = OVERWRITTEN.get(key)
+    if entry is not None and entry[1]() is root:
+        return key, entry[1]
+
+    def forget(dead: Any) -> None:
+        known = OVERWRITTEN.get(key)
+        if known is not None and known[1] is dead:
+            del OVERWRITTEN[key]
+
+    return key, weakref.ref(root, forget)
+
+
+def mark_memories(memories: list[tuple[int, Any]]) -> None:
+    """Note that these memories have just been changed, or are about to be."""
     with _overwriting:
-        entry = OVERWRITTEN.get(key)
-        if entry is None or entry[1]() is not root:
-
-            def forget(dead: Any, key: int = key) -> None:
-                known = OVERWRITTEN.get(key)
-                if known is not None and known[1] is dead:
-                    del OVERWRITTEN[key]
-
-            entry = (0, weakref.ref(root, forget))
         now = LAST_OVERWRITE[0] = next_number()
-        OVERWRITTEN[key] = (now, entry[1])
+        OVERWRITTEN.update([(key, (now, ref)) for key, ref in memories])
 
 
 def overwritten_since(value: Any, number: int) -> bool:

@@ -79,8 +79,10 @@ def adam(
         largest = memory.max_exp_avg_sq
         if amsgrad:
             largest = v if largest is None else maximum(largest, v)
-        root = safe_sqrt(largest if amsgrad else v) / (1.0 - beta2**t) ** 0.5
-        return w - lr / (1.0 - beta1**t) * m / (root + eps), Moments(m, v, largest)
+        # m̂/(√v̂ + ε), with √(1-β₂ᵗ) taken out of the long arrays, as the paper does
+        scale = (1.0 - beta2**t) ** 0.5
+        root = safe_sqrt(largest if amsgrad else v)
+        return w - lr * scale / (1.0 - beta1**t) * m / (root + eps * scale), Moments(m, v, largest)
 
     return per_parameter(start, move, lr=lr, betas=betas, eps=eps, decay=weight_decay)
 

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 from tapegrad import Tensor, enable_grad, no_grad
 
-from .optimizer import _copy, _detached, put
+from .optimizer import put
 from .rule import Params, State, _each, at, below_one, moving_average
+from .snapshots import copied, detached
 from .table import Row
 
 __all__ = ["EMA", "ema"]
@@ -148,7 +149,7 @@ class EMA:
 
     def detach_(self) -> None:
         """Cut the tape behind the averages: derivatives end here."""
-        self.state = _detached(self.state)
+        self.state = detached(self.state)
 
     def state_dict(self) -> dict[str, Any]:
         """A snapshot: the number of updates and the averages.
@@ -157,7 +158,7 @@ class EMA:
         >>> tg.optim.EMA([tg.tensor([1.0])]).state_dict()
         {'step': 0, 'averages': [tensor([1.])]}
         """
-        return {"step": self.state.step, "averages": _copy(self.averages)}
+        return {"step": self.state.step, "averages": copied(self.averages)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the averages from a snapshot; raises ValueError, naming what does not fit.
@@ -180,7 +181,7 @@ class EMA:
                     f"EMA: the average of parameter {i} has shape {average.shape} in the snapshot, "
                     f"not {p.shape}"
                 )
-        self.state = State(state_dict["step"], _copy(given))
+        self.state = State(state_dict["step"], copied(given))
 
     def __repr__(self) -> str:
         return f"EMA({len(self.params)} parameter(s), {self.state.step} update(s))"

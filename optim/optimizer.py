@@ -8,10 +8,15 @@ from typing import Any
 
 from tapegrad import Tensor, enable_grad, no_grad, zeros_like
 from tapegrad.aliases import refuse_shared
+from tapegrad.flat import gradients_of, with_gradient
 from tapegrad.moving import move_to, refuse_unrecorded, start_moving, stop_moving
+from tapegrad.programs import Call, at_once
+from tapegrad.traced import Untraceable
 
 from .clipping import clip_by_global_norm, clip_by_norm, clip_by_value
+from .packs import Packing, Programs
 from .rule import Rule, State, at_least_zero, is_off
+from .snapshots import cast, copied, detached, fields_of, kept, restored
 from .spelling import in_torch_words
 
 __all__ = ["Optimizer"]
@@ -22,6 +27,10 @@ IGNORED = ("foreach", "fused", "capturable")
 CLIPPING = ("clipnorm", "clipvalue", "global_clipnorm")
 #: What schedulers keep in the groups, as torch's do.
 SCHEDULED = ("initial_lr", "max_lr", "min_lr", "base_momentum", "max_momentum")
+#: What a rule may raise when it is traced and does more than arithmetic.
+NOT_TRACED = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+#: A parameter, where it goes, and what is remembered of it then.
+Move = tuple[Tensor, Tensor, State]
 
 
 class Optimizer:
@@ -87,8 +96,9 @@ class Optimizer:
         self.defaults: dict[str, Any] = {k: _fixed(v) for k, v in bound.arguments.items()}
         self.rule(**self.defaults)  # refuses settings that make no sense
         self.param_groups: list[dict[str, Any]] = []
-        #: What the rule remembers of each parameter.
-        self.state: dict[Tensor, State] = {}
+        self._state: dict[Tensor, State] = {}  # of parameters that are in no pack
+        self._packings: dict[int, Packing] = {}  # by the identity of their groups
+        self._programs: Programs = {}
         #: With ``differentiable``, the leaves that the parameters began as.
         self.initial: list[Tensor] = []
         self.differentiable = False  # until all groups are known to be good
@@ -124,7 +134,7 @@ class Optimizer:
         """
         if not isinstance(group, dict) or "params" not in group:
             raise TypeError(f"a group must be a dict with 'params' and settings, not {group!r}")
-        kept = {k: v for k, v in group.items() if k in SCHEDULED}
+        scheduled = {k: v for k, v in group.items() if k in SCHEDULED}
         given = {k: v for k, v in group.items() if k not in ("params", *IGNORED, *SCHEDULED)}
         given = in_torch_words(
             type(self).__name__, given, inspect.signature(self.rule), self.defaults
@@ -149,7 +159,7 @@ class Optimizer:
             known.add(id(p))
         settings = {**self.defaults, **{k: _fixed(v) for k, v in given.items()}}
         self.rule(**settings)
-        self.param_groups.append({"params": [p for _, p in named], **settings, **kept})
+        self.param_groups.append({"params": [p for _, p in named], **settings, **scheduled})
         if any(name is not None for name, _ in named):
             self.param_groups[-1]["param_names"] = [name for name, _ in named]
         if self.differentiable:
@@ -188,26 +198,97 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        with enable_grad() if self.differentiable else no_grad():
-            moves = self._moves()
-        for p, moved, state in moves:  # everything is computed: from here on nothing fails
+        calls: list[Call] = []
+        if self.differentiable:
+            with enable_grad():
+                moves = self._recorded_moves()
+        else:
+            calls, moves = self._moves()
+        at_once(calls)  # everything is computed or known to work: from here on nothing fails
+        for packing in self._packings.values():
+            packing.refresh()
+        for p, moved, state in moves:
             put(p, moved, self.differentiable)
-            self.state[p] = state
+            self._state[p] = state
         self._stepped = True
         return loss
 
-    def _moves(self) -> list[tuple[Tensor, Tensor, State]]:
-        """Where every parameter with a gradient goes, and what is remembered of it."""
-        held = [
-            (group, p) for group in self.param_groups for p in group["params"] if p.grad is not None
-        ]
-        if self.differentiable:
-            for _, p in held:
-                refuse_unrecorded(p, f"{type(self).__name__}.step(), a parameter")
+    def _recorded_moves(self) -> list[Move]:
+        """Where every parameter with a gradient goes, on the tape."""
+        self._unpack()
+        held = [(g, p) for g in self.param_groups for p in g["params"] if p.grad is not None]
+        for _, p in held:
+            refuse_unrecorded(p, f"{type(self).__name__}.step(), a parameter")
         grads = self._clipped([p.grad for _, p in held])
+        return self._one_by_one([(*pair, g) for pair, g in zip(held, grads, strict=True)])
+
+    def _moves(self) -> tuple[list[Call], list[Move]]:
+        """The same off the tape: what moves the packs, and where the other parameters go."""
+        held = [(group, with_gradient(group["params"])) for group in self.param_groups]
+        grads = gradients_of([p for _, params in held for p in params])
+        if any(limit is not None for limit in self.clip.values()):
+            with no_grad():
+                grads = self._clipped(grads)
+        self._arrange(held)
+        calls: list[Call] = []
+        left: list[tuple[dict[str, Any], Tensor, Tensor]] = []
+        start = 0
+        for group, params in held:
+            own = grads[start : start + len(params)]
+            start += len(params)
+            packing = self._packings[id(group)]
+            try:
+                settings = {k: group[k] for k in self.defaults}
+                calls += packing.calls(self.rule, settings, own, self._programs)
+            except (Untraceable, *NOT_TRACED) as error:  # the rule itself goes on, or says why not
+                self._state.update(packing.states())
+                self._packings[id(group)] = packing = Packing(params)
+                if not isinstance(error, Untraceable):
+                    del self._packings[id(group)]
+            left += [(group, params[i], own[i]) for i in packing.rest]
+        if not left:
+            return calls, []
+        with no_grad():
+            return calls, self._one_by_one(left)
+
+    def _arrange(self, held: list[tuple[dict[str, Any], list[Tensor]]]) -> None:
+        """Lay the parameters that are moved now end to end, unless they are so already."""
+        if len(self._packings) == len(held) and all(
+            id(group) in self._packings and self._packings[id(group)].holds(params)
+            for group, params in held
+        ):
+            return
+        self._unpack()
+        with no_grad():
+            self._packings = {
+                id(group): Packing(params, self._rule_of(group), self._state)
+                for group, params in held
+            }
+        for packing in self._packings.values():  # what is in a pack need not be kept twice
+            for p in packing.packed():
+                self._state.pop(p, None)
+
+    def _unpack(self) -> None:
+        """Let every parameter have its state for itself."""
+        for packing in self._packings.values():
+            self._state.update(packing.states())
+        self._packings = {}
+
+    @property
+    def state(self) -> dict[Tensor, State]:
+        """What the rule remembers of each parameter."""
+        self._unpack()
+        return self._state
+
+    def __getstate__(self) -> dict[str, Any]:
+        self._unpack()
+        return {**vars(self), "_programs": {}}
+
+    def _one_by_one(self, held: list[tuple[dict[str, Any], Tensor, Tensor]]) -> list[Move]:
+        """Where parameters go by the rule itself."""
         moves = []
         rules: dict[int, Rule] = {}
-        for (group, p), g in zip(held, grads, strict=True):
+        for group, p, g in held:
             if id(group) not in rules:
                 rules[id(group)] = self._rule_of(group)
             rule = rules[id(group)]
@@ -216,7 +297,7 @@ class Optimizer:
                     f"{type(self).__name__} moves parameters one by one, and its rule looks at all "
                     "of them together: use the rule itself (init and update)"
                 )
-            state = self.state[p] if p in self.state else rule.init([p])
+            state = self._state[p] if p in self._state else rule.init([p])
             (moved,), state = rule.update([p], [g], state)
             if moved.shape != p.shape:
                 number = next(i for i, other in enumerate(group["params"]) if other is p)
@@ -261,7 +342,7 @@ class Optimizer:
         (None,)
         """
         for p, state in self.state.items():
-            self.state[p] = _detached(state)
+            self.state[p] = detached(state)
         if self.differentiable:
             for p in (p for group in self.param_groups for p in group["params"]):
                 if p.requires_grad:
@@ -285,15 +366,16 @@ class Optimizer:
         }
         return {
             "state": {
-                numbers[p]: {
-                    "step": state.step,
-                    **{k: _copy(v) for k, v in _fields(state.memory[0]).items()},
+                i: {
+                    "step": self.state[p].step,
+                    **{k: copied(v) for k, v in fields_of(self.state[p].memory[0]).items()},
                 }
-                for p, state in self.state.items()
+                for p, i in numbers.items()
+                if p in self.state
             },
             "param_groups": [
                 {
-                    **{k: _copy(v) for k, v in group.items() if k != "params"},
+                    **{k: copied(v) for k, v in group.items() if k != "params"},
                     "params": [numbers[p] for p in group["params"]],
                 }
                 for group in self.param_groups
@@ -351,7 +433,7 @@ class Optimizer:
                     f"{name}: group {i} of the snapshot has the settings {sorted(given)}, not "
                     f"{sorted(set(old) - set(others))}"
                 )
-            settings.append({k: _kept(old[k], v) for k, v in given.items()})
+            settings.append({k: kept(old[k], v) for k, v in given.items()})
         rules = [self._rule_of(group) for group in settings]
         rule_of = [rule for rule, group in zip(rules, groups) for _ in group["params"]]
         state: dict[Tensor, State] = {}
@@ -359,12 +441,12 @@ class Optimizer:
             if i not in range(len(tensors)):
                 raise ValueError(f"{name}: the snapshot has state of parameter {i}, which is none")
             p = tensors[i]
-            remembered = _cast(remembered, p.dtype) if p.is_floating_point() else remembered
-            state[p] = _restored(name, i, rule_of[i].init([p]), remembered)
+            remembered = cast(remembered, p.dtype) if p.is_floating_point() else remembered
+            state[p] = restored(name, i, rule_of[i].init([p]), remembered)
         for group, new, found in zip(self.param_groups, settings, groups):
-            kept = {k: _kept(group.get(k), v) for k, v in found.items() if k in SCHEDULED}
-            group.update(new, **kept)
-        self.state = state
+            scheduled = {k: kept(group.get(k), v) for k, v in found.items() if k in SCHEDULED}
+            group.update(new, **scheduled)
+        self._packings, self._state = {}, state
 
     def __repr__(self) -> str:
         lines = []
@@ -416,78 +498,3 @@ def _in_order(items: Any) -> list[Any]:
 def _named(items: Iterable[Any]) -> list[tuple[str | None, Any]]:
     """Parameters with their names, where they have them."""
     return [item if isinstance(item, tuple) else (None, item) for item in items]
-
-
-def _fields(memory: Any) -> dict[str, Any]:
-    """What is remembered of one parameter, by name."""
-    return memory._asdict() if hasattr(memory, "_asdict") else {}
-
-
-def _copy(value: Any) -> Any:
-    """A value for a snapshot: Tensors off the tape and in memory of their own, fields by name."""
-    if isinstance(value, Tensor):
-        return value.detach().clone()
-    if _fields(value):
-        return {k: _copy(v) for k, v in _fields(value).items()}
-    return type(value)(map(_copy, value)) if type(value) in (tuple, list) else value
-
-
-def _kept(mine: Any, value: Any) -> Any:
-    """A setting after a snapshot: mine where that is a Tensor of its value, or it leaves it out."""
-    if isinstance(mine, Tensor) and isinstance(value, Tensor):
-        alike = (mine.dtype, mine.shape) == (value.dtype, value.shape) and (mine == value).all()
-        return mine if alike else _copy(value)
-    if value is None and callable(mine):
-        return mine
-    if type(mine) is type(value) is tuple and len(mine) == len(value):
-        return tuple(map(_kept, mine, value))
-    return _copy(value)
-
-
-def _cast(value: Any, dtype: Any) -> Any:
-    """What is remembered, with its floating Tensors in a dtype."""
-    if isinstance(value, Tensor):
-        return value.to(dtype) if value.is_floating_point() else value
-    if isinstance(value, dict):
-        return {k: _cast(v, dtype) for k, v in value.items()}
-    if type(value) in (tuple, list):
-        return type(value)(_cast(v, dtype) for v in value)
-    return value
-
-
-def _detached(value: Any) -> Any:
-    """The same with all Tensors off the tape."""
-    if isinstance(value, Tensor):
-        return value.detach()
-    if _fields(value):
-        return type(value)(*map(_detached, value))
-    return type(value)(map(_detached, value)) if type(value) in (tuple, list) else value
-
-
-def _restored(name: str, i: int, fresh: State, remembered: dict[str, Any]) -> State:
-    """A state of the kind that the rule makes, filled from a snapshot."""
-    if "step" not in remembered:
-        raise ValueError(f"{name}: what is remembered of parameter {i} has no 'step'")
-    given = {k: v for k, v in remembered.items() if k != "step"}
-    return State(remembered["step"], [_filled(name, i, fresh.memory[0], given)])
-
-
-def _filled(name: str, i: int, memory: Any, given: Any) -> Any:
-    """What a rule remembers of a parameter, filled from a snapshot; () if it is nothing."""
-    fields, given = _fields(memory), dict(given)
-    if set(given) != set(fields):
-        raise ValueError(
-            f"{name}: the snapshot remembers {sorted(given)} of parameter {i}, not {sorted(fields)}"
-        )
-    for key, fresh in fields.items():
-        if given[key] is None and key in memory._field_defaults:
-            continue  # what is remembered only while a setting asks for it
-        shape = getattr(given[key], "shape", ())
-        if isinstance(fresh, Tensor) and shape != fresh.shape:
-            raise ValueError(
-                f"{name}: {key} of parameter {i} has shape {shape} in the snapshot, not "
-                f"{fresh.shape}"
-            )
-        inner = isinstance(fresh, tuple)
-        given[key] = _filled(name, i, fresh, given[key]) if inner else _copy(given[key])
-    return memory._replace(**given) if given else memory
