@@ -15,9 +15,14 @@ def fields_of(memory: Any) -> dict[str, Any]:
 
 
 def copied(value: Any) -> Any:
-    """A value for a snapshot: Tensors off the tape and in memory of their own, fields by name."""
+    """A value for a snapshot: Tensors off the tape and in memory of their own, fields by name.
+
+    A schedule is code, for which None stands; whoever takes the snapshot has it already.
+    """
     if isinstance(value, Tensor):
         return value.detach().clone()
+    if callable(value):
+        return None
     if fields_of(value):
         return {k: copied(v) for k, v in fields_of(value).items()}
     return type(value)(map(copied, value)) if type(value) in (tuple, list) else value

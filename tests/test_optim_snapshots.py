@@ -105,9 +105,9 @@ def test_a_schedule_stays_where_the_snapshot_has_none(tmp_path):
 
     optimizer = made(lr=halved, betas=(halved, 0.9))
     snapshot = optimizer.state_dict()
-    with pytest.raises(TypeError, match=r"param_groups\[0\].lr is a function, .* put None there"):
-        tg.save(snapshot, tmp_path / "x")
-    snapshot["param_groups"][0].update(lr=None, betas=(None, 0.8))
+    assert snapshot["param_groups"][0]["lr"] is None
+    assert snapshot["param_groups"][0]["betas"] == (None, 0.9)
+    snapshot["param_groups"][0].update(betas=(None, 0.8))
     optimizer.load_state_dict(tg.load(tg.save(snapshot, tmp_path / "x")))
     group = optimizer.param_groups[0]
     assert group["lr"] is halved and group["betas"] == (halved, 0.8)
