@@ -36,6 +36,8 @@ from tapegrad import (
 from tapegrad import losses as _losses
 from tapegrad.functions.distances import normalize
 
+from .attending import multi_head_attention_forward, scaled_dot_product_attention
+
 # The losses, by PyTorch's names; the table lists them once. Keras's are other functions.
 if _TYPE_CHECKING:
     from tapegrad.losses import *
@@ -65,11 +67,13 @@ __all__ = [
     "log_softmax",
     "max_pool1d",
     "max_pool2d",
+    "multi_head_attention_forward",
     "normalize",
     "one_hot",
     "pad",
     "pairwise_distance",
     "relu",
+    "scaled_dot_product_attention",
     "sigmoid",
     "softmax",
     "softplus",
