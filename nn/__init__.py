@@ -16,6 +16,7 @@ from tapegrad import losses as _losses
 # A file of layers takes one line here; its public names are those in its __all__.
 from . import functional, init
 from .activations import *
+from .activations_piecewise import *
 from .attention import *
 from .containers import *
 from .convolution import *

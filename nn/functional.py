@@ -21,14 +21,15 @@ from tapegrad import (
     fold,
     interpolate,
     log_softmax,
+    logsigmoid,
     max_pool1d,
     max_pool2d,
     one_hot,
     pad,
     pairwise_distance,
-    relu,
     sigmoid,
     softmax,
+    softmin,
     softplus,
     tanh,
     unfold,
@@ -36,7 +37,11 @@ from tapegrad import (
 from tapegrad import losses as _losses
 from tapegrad.functions.distances import normalize
 
+from . import formulas_piecewise as _piecewise
+from . import formulas_smooth as _smooth
 from .attending import multi_head_attention_forward, scaled_dot_product_attention
+from .formulas_piecewise import *
+from .formulas_smooth import *
 
 # The losses, by PyTorch's names; the table lists them once. Keras's are other functions.
 if _TYPE_CHECKING:
@@ -50,6 +55,8 @@ globals().update(_LOSSES)
 
 __all__ = [
     *_LOSSES,
+    *_piecewise.__all__,
+    *_smooth.__all__,
     "adaptive_avg_pool1d",
     "adaptive_avg_pool2d",
     "adaptive_max_pool1d",
@@ -65,6 +72,7 @@ __all__ = [
     "interpolate",
     "linear",
     "log_softmax",
+    "logsigmoid",
     "max_pool1d",
     "max_pool2d",
     "multi_head_attention_forward",
@@ -72,10 +80,10 @@ __all__ = [
     "one_hot",
     "pad",
     "pairwise_distance",
-    "relu",
     "scaled_dot_product_attention",
     "sigmoid",
     "softmax",
+    "softmin",
     "softplus",
     "tanh",
     "unfold",

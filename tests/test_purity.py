@@ -44,13 +44,8 @@ ALLOWED = {
     ("nn/state.py", "undo"): "writes values into leaves",
     ("nn/summarizing.py", "_call"): "a call for its shapes",
     ("nn/utils/convert_parameters.py", "vector_to_parameters"): "writes values into leaves",
-    ("nn/init.py", "_fill"): "writes random draws into leaves",
-    ("nn/init.py", "zeros_"): "writes zeros into a leaf",
-    ("nn/init.py", "calculate_gain"): "numbers that depend on names and sizes only",
-    ("nn/init.py", "_kaiming_std"): "numbers that depend on names and sizes only",
-    ("nn/init.py", "xavier_uniform_"): "numbers that depend on names and sizes only",
-    ("nn/init.py", "xavier_normal_"): "numbers that depend on names and sizes only",
-    ("nn/init.py", "_fans"): "numbers that depend on sizes only",
+    ("nn/init/filling.py", "_fill"): "writes random draws into leaves",
+    ("nn/init/filling.py", "constant_"): "writes a constant into a leaf",
 }
 
 CUTTING_METHODS = {"item", "numpy", "detach", "tolist", "detach_"}
