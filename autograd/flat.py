@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
+from .aliases import own_array
 from .programs import Call
-from .records import mark_memories, memory_of
+from .records import LEAF, OP, OUTPUT, mark_memories, mark_overwritten, memory_of
 from .tensors import Tensor, make
-from .values import dtype_of
+from .values import PLAIN, cast_value, dtype_of
 
 
 def lies_flat(tensor: Any) -> bool:
@@ -41,6 +42,7 @@ class Flat:
     >>> array
     array([1., 1., 0., 0.], dtype=float32)
     >>> array += 1
+    >>> flat.mark()
     >>> at_once(flat.writing())
     >>> a, b
     (tensor([2., 2.]), tensor([[1., 1.]]))
@@ -76,7 +78,9 @@ class Flat:
     def gathered(self, tensors: Sequence[Tensor], room: int = 0) -> ndarray:
         """The values of tensors that fit, end to end: one's own memory, or else the room."""
         if len(tensors) == 1:
-            return tensors[0]._value.reshape(-1)
+            flat = tensors[0]._value.reshape(-1)
+            # for reading it must keep its values while others are written
+            return flat.copy() if room and tensors[0]._base is not None else flat
         while len(self._room) <= room:
             self._room.append(np.empty(self.size, self.dtype))
         return np.concatenate([t._value for t in tensors], None, self._room[room])
@@ -88,20 +92,51 @@ class Flat:
     def writing(self) -> list[Call]:
         """The calls that put what :meth:`gathered` gave, and was changed since, into the tensors.
 
-        Records that still need the old values are told here, before.
+        :meth:`mark` comes before they are made.
         """
-        mark_memories(self._memories)
         if len(self.tensors) == 1:
             return []  # it was changed where it is
         if not self._parts:
             self._parts = self.parts(self._room[0])
         return list(zip(repeat(setitem), self.values, repeat(...), self._parts))
 
+    def mark(self) -> None:
+        """Tell records that need the old values that these are about to be written over."""
+        mark_memories(self._memories)
+
     def refresh(self) -> None:
         """Let aliases that are numbers see what was written (views see it by themselves)."""
-        for tensor in self.tensors:
-            if tensor._views is not None:
-                tensor._views.refresh()
+        refresh(self.tensors)
+
+
+def writing(tensor: Tensor, value: Tensor) -> list[Call]:
+    """The calls that put a value into a tensor of its shape; [] where it takes more than calls.
+
+    Records that need the old value are told now; :func:`refresh` comes after.
+    """
+    target, family, record = tensor._value, tensor._views, tensor._record
+    if type(value._value) not in PLAIN:
+        return []
+    if own_array(tensor):
+        mark_overwritten(target)
+        return [(setitem, target, ..., value._value)]
+    if tensor._base is not None or type(target) is ndarray:
+        return []  # an element of an array, or an array over a number
+    number = cast_value(value._value, tensor.dtype)
+    calls: list[Call] = [(setattr, tensor, "_value", number)]
+    if record is not None and record[OP] is LEAF:
+        calls.append((setitem, record, OUTPUT, number))
+    if family is not None and family.value is target:
+        calls.append((setattr, family, "value", number))
+    return calls
+
+
+def refresh(tensors: Sequence[Tensor]) -> None:
+    """Let the aliases of tensors that were written to see it, where they do not by themselves."""
+    for tensor in tensors:
+        family = tensor._views if tensor._base is None else tensor._base.family
+        if family is not None:
+            family.refresh()
 
 
 def with_gradient(tensors: Sequence[Tensor]) -> list[Tensor]:

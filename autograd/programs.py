@@ -120,7 +120,8 @@ class Program:
     def prepare(self, numbers: Sequence[Any]) -> tuple[Any, Any] | None:
         """The numbers that the blocks use and those that are outputs; None if a guard fails."""
         try:
-            return self._numbers(*numbers)  # type: ignore[no-any-return]
+            with np.errstate(all="ignore"):
+                return self._numbers(*numbers)  # type: ignore[no-any-return]
         except (ArithmeticError, ValueError):  # Python's floats raise where NumPy's give inf, NaN
             return None
 
@@ -154,6 +155,7 @@ class _Writer:
             "setitem": setitem,
             "partial": partial,
             "root": math.sqrt,
+            "pow": math.pow,
             "settle": settle,
         }
         self.dtypes: list[Any] = []  # of the temporaries
@@ -193,6 +195,8 @@ class _Writer:
                 self.names[kind.__name__] = kind
                 float64 = kind is np.float64
                 text = f"float({words[0]})" if float64 else f"{kind.__name__}({words[0]})"
+            elif step.call is np.power and step.result.dtype == np.float64:
+                text = f"pow({', '.join(words)})"  # where ** of Python's floats would be complex
             elif step.call in _SIGNS and step.dtype is None:
                 text = _SIGNS[step.call].format(*words)
             else:

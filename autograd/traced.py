@@ -2,9 +2,9 @@
 
 A :class:`Traced` value stands where an array or a number would, inside a Tensor, and notes every
 NumPy function that it meets. It carries an example, from which the dtypes of results follow. Arrays
-are all of one, unknown length: only what acts element by element can be noted, and everything else
-raises :class:`Untraceable`. The truth of a number may be asked: the answer becomes a condition
-under which the notes hold (a *guard*).
+are all of one, unknown shape: only what acts element by element can be noted, and everything else
+raises :class:`Untraceable`, a question for the shape or the size as well. The truth of a number may
+be asked: the answer becomes a condition under which the notes hold (a *guard*).
 """
 
 from __future__ import annotations
@@ -56,6 +56,29 @@ class Trace:
         return result
 
 
+class Unknown(tuple[int, ...]):
+    """The shape of the arrays: the same for all, and not (); more is not known."""
+
+    __slots__ = ()
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is Unknown or other == ():
+            return type(other) is Unknown
+        raise Untraceable("the shape of an array")
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def _refuse(self, *_others: Any) -> Any:
+        raise Untraceable("the shape of an array")
+
+    __len__ = __iter__ = __getitem__ = __hash__ = __contains__ = __add__ = __radd__ = _refuse
+    __lt__ = __le__ = __gt__ = __ge__ = __mul__ = __rmul__ = index = count = __repr__ = _refuse
+
+
 class Traced(np.lib.mixins.NDArrayOperatorsMixin):
     """A value that notes what NumPy does with it."""
 
@@ -66,7 +89,7 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return np.shape(self.example)
+        return Unknown() if np.shape(self.example) else ()
 
     @property
     def ndim(self) -> int:
@@ -102,7 +125,7 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
 
     def filled(self, fill: Any, dtype: Any) -> Any:
         """The number everywhere, in the shape of this."""
-        example = np.full(self.shape, _example(fill), dtype)
+        example = np.full(np.shape(self.example), _example(fill), dtype)
         return self.trace.note("full", (fill,), example) if self.shape else settle(example)
 
     def __getitem__(self, index: Any) -> Any:

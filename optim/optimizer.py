@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from operator import setitem
 from typing import Any
 
-from tapegrad import Tensor, enable_grad, no_grad
+from tapegrad import Tensor, enable_grad, no_grad, zeros_like
 from tapegrad.aliases import refuse_shared
-from tapegrad.flat import gradients_of, with_gradient
-from tapegrad.moving import drop_gradient, move_to, refuse_unrecorded, start_moving, stop_moving
+from tapegrad.flat import gradients_of, refresh, with_gradient, writing
+from tapegrad.moving import move_to, refuse_unrecorded, start_moving, stop_moving
 from tapegrad.programs import Call, at_once
 from tapegrad.traced import Untraceable
 
 from .clipping import clip_by_global_norm, clip_by_norm, clip_by_value
-from .packs import Packing, Programs
+from .packs import Packing, Programs, Remembered
 from .rule import Rule, State, at_least_zero, is_off
-from .snapshots import cast, copied, detached, fields_of, kept, restored
+from .snapshots import apart, cast, copied, detached, fields_of, kept, restored
 from .spelling import in_torch_words
 
 __all__ = ["Optimizer"]
@@ -182,7 +183,7 @@ class Optimizer:
         """
         for group in self.param_groups:
             for p in group["params"]:
-                drop_gradient(p, set_to_none)
+                p.grad = None if set_to_none or p.grad is None else zeros_like(p.grad.detach())
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Move every parameter that has a gradient by one step of the rule.
@@ -204,14 +205,26 @@ class Optimizer:
                 moves = self._recorded_moves()
         else:
             calls, moves = self._moves()
-        at_once(calls)  # everything is computed or known to work: from here on nothing fails
-        for packing in self._packings.values():
-            packing.refresh()
-        for p, moved, state in moves:
-            put(p, moved, self.differentiable)
-            self._state[p] = state
+        self._write(calls, moves)  # all is computed or known to work: from here on nothing fails
         self._stepped = True
         return loss
+
+    def _write(self, calls: list[Call], moves: list[Move]) -> None:
+        """Let all parameters take their new values and states, with no interrupt in between."""
+        late = []
+        for p, moved, state in moves:
+            own = [] if self.differentiable else writing(p, moved)
+            calls += [*own, (setitem, self._state, p, state)]
+            if not own:
+                late.append((p, moved))
+        for packing in self._packings.values():
+            packing.mark()
+        at_once(calls)
+        for packing in self._packings.values():
+            packing.refresh()
+        refresh([p for p, _, _ in moves])
+        for p, moved in late:
+            put(p, moved, self.differentiable)
 
     def _recorded_moves(self) -> list[Move]:
         """Where every parameter with a gradient goes, on the tape."""
@@ -268,21 +281,24 @@ class Optimizer:
             for p in packing.packed():
                 self._state.pop(p, None)
 
-    def _unpack(self) -> None:
+    def _unpack(self) -> dict[Tensor, State]:
         """Let every parameter have its state for itself."""
         for packing in self._packings.values():
             self._state.update(packing.states())
         self._packings = {}
-
-    @property
-    def state(self) -> dict[Tensor, State]:
-        """What the rule remembers of each parameter."""
-        self._unpack()
         return self._state
 
+    @property
+    def state(self) -> MutableMapping[Tensor, State]:
+        """What the rule remembers of each parameter, to be read and written as a dict."""
+        return Remembered(self._unpack)
+
+    @state.setter
+    def state(self, state: Mapping[Tensor, State]) -> None:
+        self._packings, self._state = {}, dict(state)
+
     def __getstate__(self) -> dict[str, Any]:
-        self._unpack()
-        return {**vars(self), "_programs": {}}
+        return {**vars(self), "_state": dict(self._unpack()), "_packings": {}, "_programs": {}}
 
     def _one_by_one(self, held: list[tuple[dict[str, Any], Tensor, Tensor]]) -> list[Move]:
         """Where parameters go by the rule itself."""
@@ -307,7 +323,7 @@ class Optimizer:
                 )
             if not self.differentiable:
                 refuse_shared(p)
-            moves.append((p, moved, state))
+            moves.append((p, moved, apart(state, (p, g))))
         return moves
 
     def _rule_of(self, group: dict[str, Any]) -> Rule:

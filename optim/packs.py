@@ -8,20 +8,21 @@ more than single elements cannot be traced; it takes its parameters one by one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from typing import Any
 
 from tapegrad import Tensor, as_tensor
 from tapegrad.flat import Flat, lies_flat, number_of, same_ones, tensor_of
 from tapegrad.programs import Call, Program
 from tapegrad.traced import Trace, Untraceable
+from tapegrad.values import settle
 
 from .rule import Rule, State, at
 
 #: Programs by what they are for: settings that are no numbers, dtype, what is remembered.
 Programs = dict[Any, list[Program]]
 
-__all__ = ["Pack", "Packing", "Programs"]
+__all__ = ["Pack", "Packing", "Programs", "Remembered"]
 
 
 class Pack:
@@ -58,6 +59,8 @@ class Pack:
             raise Untraceable("gradients of another shape or dtype")
         what, numbers = self._numbers_of(settings)
         inputs = [self.step * 1.0, *numbers, *self.numbers]  # a whole number would be float32's
+        if len(programs) > 64:  # as many settings that are no floats: the oldest come anew
+            programs.clear()
         known = programs.setdefault((what, flat.dtype, type(self.memories[0]), *self.kinds), [])
         for program in known:
             found = program.prepare(inputs)
@@ -99,7 +102,7 @@ class Pack:
         if self._settings is not None and same_ones(self._settings[0], values):
             return self._settings[1:]
         numbers: list[Any] = []
-        what = tuple(_apart(at(value, self.step), numbers) for value in values)
+        what = tuple(_apart(value, self.step, numbers) for value in values)
         self._settings = (values, what, numbers) if all(map(_lasts, values)) else None
         return what, numbers
 
@@ -111,7 +114,7 @@ class Pack:
         numbers = [trace.number(value) for value in inputs]
         step, *rest = numbers
         left = iter(rest)
-        given = {k: _together(at(v, self.step), left) for k, v in settings.items()}
+        given = {k: _together(v, self.step, left) for k, v in settings.items()}
         w, g = trace.array(self.flat.dtype), trace.array(self.flat.dtype)
         arrays, fields = [w, g], []
         for kind, field in zip(self.kinds, self.memories[0]):
@@ -162,6 +165,11 @@ class Packing:
             Pack([self.params[i] for i in m], [states[i] for i in m]) for m in self.members
         ]
 
+    def mark(self) -> None:
+        """Tell graphs that need the old values of parameters that a step is about to be made."""
+        for pack in self.packs:
+            pack.flat.mark()
+
     def refresh(self) -> None:
         """Let the aliases of parameters see a step."""
         for pack in self.packs:
@@ -198,6 +206,34 @@ class Packing:
                     yield p, state
 
 
+class Remembered(MutableMapping[Tensor, State]):
+    """What is remembered of every parameter, in packs or not, to be read and written as a dict.
+
+    ``unpacked``: gives the dict itself, after all packs were undone.
+    """
+
+    def __init__(self, unpacked: Callable[[], dict[Tensor, State]]) -> None:
+        self._unpacked = unpacked
+
+    def __getitem__(self, p: Tensor) -> State:
+        return self._unpacked()[p]
+
+    def __setitem__(self, p: Tensor, state: State) -> None:
+        self._unpacked()[p] = state
+
+    def __delitem__(self, p: Tensor) -> None:
+        del self._unpacked()[p]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(self._unpacked())
+
+    def __len__(self) -> int:
+        return len(self._unpacked())
+
+    def __repr__(self) -> str:
+        return repr(self._unpacked())
+
+
 def _kind_of(state: Any, p: Tensor) -> Any:
     """What parameters in one pack must have in common; None for what no pack can take."""
     if type(state) is not State or type(state.step) is not int or len(state.memory) != 1:
@@ -228,26 +264,36 @@ def _lasts(setting: Any) -> bool:
     return type(setting) in (bool, int, float, str, type(None))
 
 
-def _apart(value: Any, numbers: list[Any]) -> Any:
-    """A setting by what it is, without the numbers in it, which are collected; 0 is left out of a
-    formula, and so is something else than a number."""
+def _apart(setting: Any, step: int, numbers: list[Any]) -> Any:
+    """A setting by what it is, without the numbers in it, which are collected; a plain 0 is left
+    out of a formula (that of a schedule is not), and so is something else than a number."""
+    if type(setting) is tuple:
+        return tuple(_apart(part, step, numbers) for part in setting)
+    value = at(setting, step)
     if type(value) is tuple:
-        return tuple(_apart(part, numbers) for part in value)
-    if isinstance(value, Tensor):
-        number = number_of(value)
-        if number is None:
-            raise Untraceable("a setting with a shape of its own")
-        numbers.append(number)
-        return Tensor
-    if type(value) is float and value != 0.0:
-        numbers.append(value)
-        return float
-    return type(value), value
+        return _apart(value, step, numbers)
+    if not _counts(setting, value):
+        return type(value), value
+    number = number_of(value) if isinstance(value, Tensor) else settle(value * 1.0)
+    if number is None:
+        raise Untraceable("a setting with a shape of its own")
+    numbers.append(number)
+    return Tensor
 
 
-def _together(value: Any, numbers: Iterator[Any]) -> Any:
+def _together(setting: Any, step: int, numbers: Iterator[Any]) -> Any:
     """The setting again, with the next numbers in it."""
+    if type(setting) is tuple:
+        return tuple(_together(part, step, numbers) for part in setting)
+    value = at(setting, step)
     if type(value) is tuple:
-        return tuple(_together(part, numbers) for part in value)
-    counted = isinstance(value, Tensor) or (type(value) is float and value != 0.0)
-    return next(numbers) if counted else value
+        return _together(value, step, numbers)
+    return next(numbers) if _counts(setting, value) else value
+
+
+def _counts(setting: Any, value: Any) -> bool:
+    """Whether a setting, which has a value now, enters formulas as a number that may change."""
+    if isinstance(value, Tensor):
+        return True
+    scheduled = value is not setting and type(value) is int
+    return scheduled or (isinstance(value, float) and (value is not setting or value != 0.0))

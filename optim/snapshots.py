@@ -60,6 +60,17 @@ def detached(value: Any) -> Any:
     return type(value)(map(detached, value)) if type(value) in (tuple, list) else value
 
 
+def apart(value: Any, others: tuple[Tensor, ...]) -> Any:
+    """The same with copies of Tensors that are one of the others, which change in place."""
+    if isinstance(value, Tensor):
+        return value.clone() if any(value is other for other in others) else value
+    if fields_of(value):
+        return type(value)(*(apart(v, others) for v in value))
+    if type(value) in (tuple, list):
+        return type(value)(apart(v, others) for v in value)
+    return value
+
+
 def restored(name: str, i: int, fresh: State, remembered: dict[str, Any]) -> State:
     """A state of the kind that the rule makes, filled from a snapshot."""
     if "step" not in remembered:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 
 import tapegrad as tg
-from tapegrad import optim
+from tapegrad import optim, zeros_like
+from tapegrad.optim.rule import State, per_parameter
 
 
 def leaf(value, dtype="float64"):
@@ -128,3 +132,79 @@ def test_what_is_no_snapshot_is_refused():
     del snapshot["state"][0]["step"]
     with pytest.raises(ValueError, match=r"parameter 0 .*'step'"):
         optimizer.load_state_dict(snapshot)
+
+
+def test_what_is_remembered_is_no_gradient_of_the_caller():
+    """A first velocity is the gradient itself: what the caller does to .grad later is not its."""
+    for dtype, shape in (("float64", ()), ("float64", (2,)), ("float16", (2,))):
+        for differentiable in (False, True):
+            params = [tg.ones(shape, dtype=dtype).requires_grad_(True) for _ in range(2)]
+            for p, in_place in zip(params, (False, True), strict=True):
+                optimizer = optim.SGD([p], lr=0.125, momentum=0.5, differentiable=differentiable)
+                for _ in range(3):
+                    if in_place and p.grad is not None:
+                        p.grad.zero_()
+                    else:
+                        p.grad = None
+                    (p * p).sum().backward(create_graph=differentiable)
+                    optimizer.step()
+            assert params[0].tolist() == params[1].tolist(), (dtype, shape, differentiable)
+
+
+def last(lr=0.5):
+    """A rule of one's own that remembers the parameter itself."""
+    return per_parameter(
+        lambda w: Before(zeros_like(w)), lambda w, g, m, t, lr: (w - lr * g, Before(w)), lr=lr
+    )
+
+
+class Before(NamedTuple):
+    previous: tg.Tensor
+
+
+@pytest.mark.parametrize("differentiable", [False, True])
+@pytest.mark.parametrize("shape", [(), (2,)])
+def test_a_rule_may_remember_the_parameter(shape, differentiable):
+    class Last(optim.Optimizer):
+        rule = staticmethod(last)
+
+    w = tg.ones(shape, dtype="float64", requires_grad=True)
+    optimizer = Last([w], differentiable=differentiable)
+    w.grad = tg.ones(shape, dtype="float64")
+    optimizer.step()
+    assert (w == 0.5).all() and (optimizer.state[w].memory[0].previous == 1).all()
+
+
+def test_state_that_is_held_is_that_of_now():
+    w = tg.ones(2, requires_grad=True)
+    optimizer = optim.Adam([w])
+    state = optimizer.state
+    assert state == {} and len(state) == 0 and w not in state
+    w.grad = tg.ones(2)
+    for _ in range(2):
+        optimizer.step()
+    assert state[w].step == 2 and list(state) == [w]
+    optimizer.step()
+    state.clear()
+    optimizer.step()
+    assert state[w].step == 1
+    state[w] = State(7, state[w].memory)
+    optimizer.step()
+    assert optimizer.state[w].step == 8
+    del state[w]
+    assert repr(optimizer.state) == "{}"
+    optimizer.step()
+    optimizer.state = {}
+    optimizer.step()
+    assert state[w].step == 1
+
+
+def test_a_shallow_copy_remembers_by_itself():
+    w = tg.ones(2, requires_grad=True)
+    optimizer = optim.Adam([w])
+    w.grad = tg.ones(2)
+    optimizer.step()
+    other = copy.copy(optimizer)
+    optimizer.step()
+    other.step()
+    assert optimizer.state[w].step == other.state[w].step == 2
