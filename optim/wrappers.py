@@ -235,6 +235,16 @@ class _Over:
         return wrapped if self.applies else below
 
 
+def _refuse_made(wrapper: type[Optimizer], params: Any) -> None:
+    """Refuse an optimizer where parameters belong: other libraries wrap those."""
+    if isinstance(params, Optimizer):
+        name, base = wrapper.__name__, type(params).__name__
+        raise TypeError(
+            f"{name} goes around a class: {name}(params, {base}, and the settings of both by name), "
+            "not an optimizer that is made already"
+        )
+
+
 class Lookahead(Optimizer):
     """Lookahead around another optimizer: ``Lookahead(params, Adam, k=5, alpha=0.5, lr=1e-3)``.
 
@@ -261,6 +271,7 @@ class Lookahead(Optimizer):
         alpha: Any = 0.5,
         **settings: Any,
     ) -> None:
+        _refuse_made(type(self), params)
         self.rule = _Over(base_optimizer, lookahead, applies=True)
         super().__init__(params, k=k, alpha=alpha, **settings)
 
@@ -297,6 +308,7 @@ class SAM(Optimizer):
         adaptive: bool = False,
         **settings: Any,
     ) -> None:
+        _refuse_made(type(self), params)
         self.rule = _Over(base_optimizer, sam, applies=False)
         #: Between the halves: the shifted parameters, each with where it was.
         self._before: list[tuple[Tensor, Tensor]] | None = None

@@ -244,6 +244,11 @@ def test_classes_go_around_classes_with_a_rule(wrap):
             wrap(start(), below)
     with pytest.raises(TypeError, match=r"lbfgs .* goes without others"):
         wrap(start(), optim.LBFGS)
+    made = optim.Adam(start())
+    with pytest.raises(
+        TypeError, match=rf"{wrap.__name__}\(params, Adam, .* not an optimizer that"
+    ):
+        wrap(made)
 
 
 def test_rules_go_around_rules():
