@@ -1,10 +1,10 @@
 """Tensors that move along the tape: the parameters of a differentiable optimizer.
 
-Such a tensor keeps its identity while its value and its record go from step to step. Its leaf, with
-which it began, moves to a handle of its own, so that a derivative by the initial value has a place
-to arrive. The record where it stands now is marked: a ``backward(create_graph=True)`` without
-``inputs`` stops there (the gradient of one step's loss does not reach into the steps before), while
-a plain ``backward()``, ``grad`` and ``inputs=`` go through.
+Such a tensor keeps its identity while its value and its record go from step to step. The leaf that
+it was becomes the identity of a new leaf beneath, which has a handle of its own, so that a
+derivative by the initial value has a place to arrive. The record where it stands now is marked: a
+``backward(create_graph=True)`` without ``inputs`` stops there (the gradient of one step's loss does
+not reach into the steps before), while a plain ``backward()``, ``grad`` and ``inputs=`` go through.
 """
 
 from __future__ import annotations
@@ -13,20 +13,24 @@ import weakref
 from typing import Any
 
 from .aliases import leave_family
+from .creation import zeros_like
 from .functions.converting import clone
 from .modes import enable_grad
-from .records import NOTE, Note, new_leaf_record, note_of
+from .records import NOTE, NUMBER, Note, new_leaf_record, note_of
 from .tensors import Tensor, make
 
 
 def start_moving(tensor: Any) -> Tensor:
     """Begin to move a leaf, and return the handle that is the leaf from now on."""
     initial: Tensor = make(tensor._value, None)
-    initial._record = tensor._record
-    note = _leave(tensor)
-    note_of(initial._record).handle = weakref.ref(initial)  # type: ignore[arg-type]
+    record, note = tensor._record, _leave(tensor)
+    initial._record = new_leaf_record(initial)
+    initial._record[NUMBER] = record[NUMBER] - 0.5  # it comes before what is made of it
     with enable_grad():
-        _stand(tensor, clone(initial), note)
+        moved: Tensor = clone(initial)
+    record[:] = [record[NUMBER], *moved._record[1:]]  # type: ignore[index]  # losses end at it
+    moved._record = record
+    _stand(tensor, moved, note)
     return initial
 
 
@@ -69,6 +73,14 @@ def _stand(tensor: Any, moved: Any, note: Note) -> None:
     note.spent, note.stack = found.spent, found.stack
     note.handle, note.stop, note.retain = weakref.ref(tensor), True, True
     tensor._record[NOTE] = note
+
+
+def drop_gradient(tensor: Any, set_to_none: bool = True) -> None:
+    """Let a tensor, moving or not, have no gradient, or one of zeros, which no pass has left."""
+    grad = tensor.grad
+    tensor.grad = None if set_to_none or grad is None else zeros_like(grad.detach())
+    if tensor._record is not None and tensor._record[NOTE] is not None:
+        tensor._record[NOTE].plain = False
 
 
 def refuse_unrecorded(tensor: Any, what: str) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
-from tapegrad import Tensor, no_grad, tensor, zeros_like
+from tapegrad import Tensor, no_grad, tensor
+from tapegrad.moving import drop_gradient
 
 from . import state
 from .hooks import Hook, Hooks, RemovableHandle, call_with_hooks
@@ -418,7 +419,7 @@ class Module:
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop the gradients of all parameters, or set them to zero."""
         for p in self.parameters():
-            p.grad = None if set_to_none or p.grad is None else zeros_like(p.grad.detach())
+            drop_gradient(p, set_to_none)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Put ``fn(tensor)`` into every parameter, its gradient and every buffer."""

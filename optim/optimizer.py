@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from operator import setitem
 from typing import Any
 
-from tapegrad import Tensor, enable_grad, no_grad, zeros_like
+from tapegrad import Tensor, enable_grad, no_grad
 from tapegrad.aliases import refuse_shared
 from tapegrad.flat import gradients_of, refresh, with_gradient, writing
-from tapegrad.moving import move_to, refuse_unrecorded, start_moving, stop_moving
+from tapegrad.moving import drop_gradient, move_to, refuse_unrecorded, start_moving, stop_moving
 from tapegrad.programs import Call, at_once
 from tapegrad.traced import Untraceable
 
@@ -183,7 +183,7 @@ class Optimizer:
         """
         for group in self.param_groups:
             for p in group["params"]:
-                p.grad = None if set_to_none or p.grad is None else zeros_like(p.grad.detach())
+                drop_gradient(p, set_to_none)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Move every parameter that has a gradient by one step of the rule.

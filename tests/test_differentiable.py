@@ -169,6 +169,78 @@ def test_a_recorded_gradient_after_one_that_was_not():
     assert lr.grad.item() == pytest.approx(-118.784)
 
 
+@pytest.mark.parametrize("of", ["optimizer", "module"])
+def test_gradients_set_to_zero_were_all_recorded(of):
+    lr, w = problem()
+    module = tg.nn.Module()
+    module.w = w = tg.nn.Parameter(w.detach())
+    optimizer = optim.SGD([w], lr=lr, differentiable=True)
+    holder = optimizer if of == "optimizer" else module
+    for _ in range(2):
+        loss_of(w).backward(retain_graph=True)
+        holder.zero_grad(set_to_none=False)
+        assert w.grad.tolist() == [0.0, 0.0]
+        loss_of(w).backward(create_graph=True)
+        optimizer.step()
+        holder.zero_grad(set_to_none=False)
+    lr.grad = None
+    loss_of(w).backward()
+    assert lr.grad.item() == pytest.approx(-118.784)
+
+
+def test_a_loss_from_before_the_optimizer():
+    lr, w = problem()
+    loss = loss_of(w)
+    optimizer = optim.SGD([w], lr=lr, differentiable=True)
+    loss.backward(create_graph=True)
+    assert w.grad.tolist() == [-4.0, -10.0]
+    assert optimizer.initial[0].grad is None
+    optimizer.step()
+    train(optimizer, w, 1)
+    loss_of(w).backward()
+    assert lr.grad.item() == pytest.approx(-118.784)
+    # L = (w0 - 3)² (1 - 2 lr)⁴
+    assert optimizer.initial[0].grad.tolist() == pytest.approx([-4 * 0.8**4, -10 * 0.8**4])
+
+
+def test_a_loss_from_before_goes_through_to_the_beginning():
+    lr, w = problem()
+    loss = loss_of(w)
+    optimizer = optim.SGD([w], lr=lr, differentiable=True)
+    at = optimizer.initial[0]
+    (slope,) = tg.grad(loss, at, create_graph=True)
+    assert slope.tolist() == [-4.0, -10.0]
+    assert tg.grad(slope.sum(), at, retain_graph=True)[0].tolist() == [2.0, 2.0]
+    assert tg.grad(loss, w, retain_graph=True)[0].tolist() == [-4.0, -10.0]
+    loss.backward()
+    assert at.grad.tolist() == [-4.0, -10.0]
+
+
+def test_changes_between_steps():
+    """One that is recorded has its derivative; one under no_grad has that of the identity."""
+
+    def final(rate, recorded):
+        lr = tg.tensor(rate, dtype="float64", requires_grad=True)
+        w = tg.tensor([1.0, -2.0], dtype="float64", requires_grad=True)
+        optimizer = optim.SGD([w], lr=lr, differentiable=True)
+        train(optimizer, w, 2)
+        with tg.set_grad_enabled(recorded):
+            w.mul_(0.5)
+        train(optimizer, w, 2)
+        return lr, loss_of(w)
+
+    h = 1e-5
+    measured = (final(0.1 + h, True)[1] - final(0.1 - h, True)[1]).item() / (2 * h)
+    lr, loss = final(0.1, True)
+    assert tg.grad(loss, lr)[0].item() == pytest.approx(measured, rel=1e-8)
+    lr, loss = final(0.1, False)
+    # e = w - 3 becomes e·0.8² in two steps, moves by what was taken, and shrinks again
+    before = np.array([-2.0, -5.0])
+    after = (3.0 + before * 0.64) / 2 - 3.0
+    slope = 2 * after * 0.64 * (before * -3.2 * 0.64 + after * -3.2)
+    assert tg.grad(loss, lr)[0].item() == pytest.approx(slope.sum(), rel=1e-12)
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_hooks_move_along(when):
     lr, w = problem()
