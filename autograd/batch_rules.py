@@ -19,6 +19,7 @@ from . import methods as _methods  # noqa: F401  (every primitive is there once 
 from .batched import Batched, NoStaticShape, full_levels, levels_of, sizes_of
 from .batched_indexing import take
 from .ops import indexing
+from .ops import recurrent as _recurrent  # noqa: F401  (the layers use it)
 from .ops.engine import check_holds
 from .registry import REGISTRY
 from .values import dtype_of, settle, shape_of
@@ -230,6 +231,30 @@ def _as_channels(images: ndarray) -> ndarray:
 
 
 # -- assertions ----------------------------------------------------------------------------------
+@rule_of("rnn_steps", "lstm_steps", "gru_steps")
+def _recurrent_steps(op: Any, values: Sequence[Any], params: dict[str, Any]) -> Any:
+    stack = _Stack(values)
+    first, *weights = values[: 3 if op.name == "gru_steps" else 2]
+    if any(type(w) is Batched for w in weights):  # products of matrices for each example
+        y = op.forward(*map(stack.whole, values), **params)
+        return tuple(map(stack.back, y)) if type(y) is tuple else stack.back(y)
+    # With the same weights, examples are more rows of each step.
+    states = values[1 + len(weights) :]
+    first, *states = (_beside(stack.whole(v)) for v in (first, *states))
+    sizes = tuple(n * stack.count for n in params["sizes"])
+    y = op.forward(first, *weights, *states, **{**params, "sizes": sizes})
+    apart = [
+        stack.back(v.reshape(-1, stack.count, v.shape[1]).swapaxes(0, 1))
+        for v in (y if type(y) is tuple else (y,))
+    ]
+    return tuple(apart) if type(y) is tuple else apart[0]
+
+
+def _beside(array: ndarray) -> ndarray:
+    """Rows of all examples (count, rows, width) as rows, those of one number together."""
+    return array.swapaxes(0, 1).reshape(-1, array.shape[2])
+
+
 @rule_of("check")
 def _check(op: Any, values: Sequence[Any], params: dict[str, Any]) -> Any:
     condition = values[0]

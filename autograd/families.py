@@ -173,7 +173,8 @@ def linear_many(
         analytic=True,
     )
     op.statement = transpose
-    op.parts = parts
+    if parts is not None:
+        op.parts = lambda g, _y, xs, **params: parts(g, xs, **params)
     return _register(op, generic, override)
 
 
@@ -276,6 +277,7 @@ def general(
     forward: Callable[..., Any],
     *rules: Callable[..., Any],
     indexed: Callable[..., Any] | None = None,
+    parts: Callable[..., Any] | None = None,
     push: Callable[..., Any] | None = None,
     samples: Sequence[Sample] = (),
     doc: str | None = None,
@@ -286,13 +288,16 @@ def general(
     override: bool = False,
 ) -> Any:
     """A primitive that states its VJP: one rule per operand ``(g, y, *xs, **params)``, or
-    ``indexed(i, g, y, *xs, **params)`` for any number of operands.
+    ``indexed(i, g, y, *xs, **params)`` for any number of operands, or, where what they get has
+    much in common, ``parts(g, y, xs, **params)``, a function of ``i``.
 
     ``push(tangents, y, *xs, **params)`` may state the forward direction where the transpose of
     the VJP would be wasteful. A forward that returns a tuple makes an operation of several
     outputs; ``g`` and ``y`` are then tuples. With ``partial_cotangents``, ``g`` has None instead
     of zeros for the outputs that nobody used.
     """
+    if parts is not None:
+        indexed = lambda i, g, y, *xs, **params: parts(g, y, xs, **params)(i)
     op = Primitive(
         name,
         forward,
@@ -308,7 +313,7 @@ def general(
         reads=list(rules) if indexed is None else [indexed],
     )
     op.partial_cotangents = partial_cotangents
-    op.statement = rules
+    op.statement, op.parts = rules, parts
     return _register(op, generic, override)
 
 

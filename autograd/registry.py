@@ -75,8 +75,9 @@ class Primitive:
         self._read_rules = reads
         self.statement: Any = None  # what the author wrote: partials, transposes or weight
         self.function: Any = None
-        #: For thousands of operands, instead of ``pull``: ``(g, xs, **params)`` gives a function
-        #: of ``i``, so that a walk takes time in proportion to their number.
+        #: Instead of ``pull``: ``(g, y, xs, **params)`` gives a function of ``i``. For thousands of
+        #: operands, so that a walk takes time in proportion to their number, and where what they
+        #: get has much in common, so that it is computed once.
         self.parts: Callable[..., Any] | None = None
 
     partial_cotangents = False  # whether its rules take None for an output that nobody used

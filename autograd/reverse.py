@@ -396,7 +396,7 @@ def contributions(
         result = _outputs_of(record) if several else make(y, record)
     else:
         operands, result = values, y
-    part = None if op.parts is None else op.parts(g, operands, **params)
+    part = None if op.parts is None else op.parts(g, result, operands, **params)
     for i, target in enumerate(records):
         if target is None or (allowed is not None and target[NUMBER] not in allowed):
             continue
