@@ -165,7 +165,7 @@ def _key(name: str) -> str:
 
 
 def _prelu(input: Any, init: Any = 0.25) -> Any:
-    return F.prelu(input, as_tensor(init))
+    return F.prelu(input, as_tensor(init, dtype=input.dtype))
 
 
 ACTIVATIONS: tuple[Activation, ...] = (

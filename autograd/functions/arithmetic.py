@@ -245,7 +245,9 @@ def leaky_relu(input: Any, negative_slope: Any = 0.01) -> Any:
     Source: Maas, Hannun and Ng (2013), Rectifier nonlinearities improve neural network acoustic
     models.
     """
-    return ops.where(input > 0, input, input * negative_slope)
+    # a slope that gets a gradient must not get 0·∞ from what it does not multiply
+    below = ops.clamp_max(input, 0.0) if isinstance(negative_slope, Tensor) else input
+    return ops.where(input > 0, input, below * negative_slope)
 
 
 def nan_to_num(input: Any, nan: Any = 0.0, posinf: Any = None, neginf: Any = None) -> Any:
