@@ -46,6 +46,12 @@ CASES = (
     Case("MaxPool2d(3, 2, 1)", (32, 16, 32, 32)),
     Case("AvgPool2d(2)", (32, 16, 32, 32)),
     Case("AdaptiveAvgPool2d(1)", (32, 64, 8, 8)),
+    Case("LSTM(32, 64)", (32, 16, 32)),
+    Case("LSTM(32, 64, num_layers=2, bidirectional=True)", (32, 16, 32)),
+    Case("LSTM(128, 256)", (32, 32, 128)),
+    Case("GRU(32, 64)", (32, 16, 32)),
+    Case("RNN(32, 64)", (32, 16, 32)),
+    Case("LSTMCell(32, 64)", (16, 32)),
 )
 
 
