@@ -8,6 +8,8 @@ from typing import Any
 
 from tapegrad import Tensor
 
+from ..module import Module
+
 __all__ = ["Recommendation", "recommend"]
 
 
@@ -73,7 +75,7 @@ def _slope(function: Any, activation: Any) -> Any:
     """The negative slope: of a module its own, else the default; of a random one its mean."""
 
     def setting(name: str, default: Any) -> Any:
-        return default if isinstance(activation, type) else getattr(activation, name, default)
+        return getattr(activation, name, default) if isinstance(activation, Module) else default
 
     defaults = {n: p.default for n, p in inspect.signature(function).parameters.items()}
     if "lower" in defaults:
