@@ -51,6 +51,7 @@ from .modes import (
     set_grad_enabled,
 )
 from .ops import picking as _picking  # registers it: only the losses, loaded late, use it
+from .ops import standardizing as _standardizing  # as above: the layers use it
 from .ops.engine import check, stop_gradient
 from .protocols import from_dlpack
 from .registry import REGISTRY, Primitive, Sample

@@ -21,12 +21,17 @@ from .attention import *
 from .containers import *
 from .convolution import *
 from .distances import *
+from .dropout import *
 from .linear import *
 from .module import *
+from .normalization import *
 from .padding import *
 from .parameter import *
 from .parameter_containers import *
 from .pooling import *
+from .recurrent import *
+from .recurrent_cells import *
+from .sparse import *
 
 # The loss classes appear here under their PyTorch names; the table of losses lists them once.
 # Keras's do not: its CosineSimilarity is a loss, PyTorch's a layer.

@@ -35,13 +35,17 @@ from tapegrad import (
     unfold,
 )
 from tapegrad import losses as _losses
+from tapegrad.errors import ShapeError
 from tapegrad.functions.distances import normalize
 
 from . import formulas_piecewise as _piecewise
 from . import formulas_smooth as _smooth
 from .attending import multi_head_attention_forward, scaled_dot_product_attention
+from .dropping import alpha_dropout, dropout, dropout1d, dropout2d, feature_alpha_dropout
 from .formulas_piecewise import *
 from .formulas_smooth import *
+from .looking_up import embedding
+from .normalizing import batch_norm, group_norm, instance_norm, layer_norm, rms_norm
 
 # The losses, by PyTorch's names; the table lists them once. Keras's are other functions.
 if _TYPE_CHECKING:
@@ -61,15 +65,26 @@ __all__ = [
     "adaptive_avg_pool2d",
     "adaptive_max_pool1d",
     "adaptive_max_pool2d",
+    "alpha_dropout",
     "avg_pool1d",
     "avg_pool2d",
+    "batch_norm",
+    "bilinear",
     "conv1d",
     "conv2d",
     "conv_transpose1d",
     "conv_transpose2d",
     "cosine_similarity",
+    "dropout",
+    "dropout1d",
+    "dropout2d",
+    "embedding",
+    "feature_alpha_dropout",
     "fold",
+    "group_norm",
+    "instance_norm",
     "interpolate",
+    "layer_norm",
     "linear",
     "log_softmax",
     "logsigmoid",
@@ -80,6 +95,7 @@ __all__ = [
     "one_hot",
     "pad",
     "pairwise_distance",
+    "rms_norm",
     "scaled_dot_product_attention",
     "sigmoid",
     "softmax",
@@ -109,4 +125,28 @@ def linear(input: Tensor, weight: Tensor, bias: Any = None) -> Tensor:
             f"(weight has shape {weight.shape})"
         )
     output = input @ weight.T
+    return output if bias is None else output + bias
+
+
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Any = None) -> Tensor:
+    """y_k = Σ x1_i·W_kij·x2_j + b_k for x1 (..., in1), x2 (..., in2), W (out, in1, in2), b (out,).
+
+    ValueError when the shapes do not fit.
+
+    >>> import tapegrad as tg
+    >>> F = tg.nn.functional
+    >>> F.bilinear(tg.tensor([[2.0]]), tg.tensor([[3.0]]), tg.tensor([[[5.0]]]))
+    tensor([[30.]])
+    """
+    out, *sizes = weight.shape
+    ends = [*input1.shape[-1:], *input2.shape[-1:]]
+    if ends != sizes or input1.shape[:-1] != input2.shape[:-1]:
+        raise ShapeError(
+            f"bilinear: inputs of shapes {input1.shape} and {input2.shape} must be alike but for "
+            f"the last dimension, which must be in1 and in2 of a weight (out, in1, in2), here of "
+            f"shape {weight.shape}"
+        )
+    by_first = input1 @ weight.movedim(1, 0).reshape(sizes[0], out * sizes[1])
+    by_first = by_first.reshape(*input1.shape[:-1], out, sizes[1])
+    output = (by_first @ input2.unsqueeze(-1)).squeeze(-1)
     return output if bias is None else output + bias
