@@ -206,7 +206,7 @@ class _Recurrent(Module):
     def _run_packed(
         self, input: PackedSequence, hx: Any
     ) -> tuple[PackedSequence, tuple[Tensor, ...]]:
-        rows, sizes = input.data, sizes_of(input)
+        rows, sizes = input[0], sizes_of(input)
         if rows.ndim != 2 or not sizes:
             raise ValueError(
                 f"{type(self).__name__}: packed data must be (rows, C), got shape {rows.shape} "

@@ -62,6 +62,38 @@ def test_learned_rates():
     assert float(found["learned"]) < float(found["the best single one"])
 
 
+def test_lstm_sequence():
+    shown = run("lstm_sequence.py", "--steps", "40")
+    trivial = float(re.search(r"has the error (\S+)", shown)[1])
+    assert 0.1 < trivial < 0.2
+    errors = dict(re.findall(r"^(LSTM|RNN) +error (\S+): not solved$", shown, re.MULTILINE))
+    assert all(float(error) < 1.5 * trivial for error in errors.values()) and len(errors) == 2
+    table = re.findall(r"^ +(\d+)   (\d\.\d+)$", shown, re.MULTILINE)
+    assert float(table[0][1]) > 2 * float(errors["LSTM"]) and table[-1][0] == "40"
+
+
+def test_seq2seq():
+    shown = run("seq2seq.py", "--steps", "60")
+    losses = re.findall(r"^ +\d+   (\d\.\d+)   +\S+%$", shown, re.MULTILINE)
+    assert len(losses) == 10
+    assert float(losses[4]) < 1.9 < 2.1 < float(losses[0])  # ln 10 = 2.3 is guessing
+    assert float(losses[9]) < float(losses[5])
+    table = re.findall(r"^(with teacher forcing|without) +(\S+)% +(\S+)%$", shown, re.MULTILINE)
+    assert len(table) == 2
+    read, right = re.search(r"for example (\d+) is written \d+ \(right: (\d+)\)", shown).groups()
+    assert read[::-1] == right and sum(map(int, read)) % 10 == 0
+
+
+def test_char_lm():
+    shown = run("char_lm.py", "--steps", "150")
+    assert len(re.findall(r"^ +\d+ steps +perplexity +\S+$", shown, re.MULTILINE)) == 5
+    found = dict(re.findall(r"^  (\S.*\S) +(\d+\.\d+)$", shown, re.MULTILINE))
+    reached = float(found["Transformer"])
+    assert reached < 0.6 * float(found["counted, characters alone"])
+    assert float(found["counted, after one other"]) < float(found["counted, characters alone"])
+    assert len(shown.partition("What it writes:")[2]) > 300
+
+
 @pytest.mark.parametrize("name", ["hyper_towers.py", "learned_rates.py"])
 def test_without_scikit_learn_the_extra_is_named(name):
     code = (

@@ -37,6 +37,8 @@ ALLOWED = {
     ("optim/unrolling.py", "_plain"): "results, off the tape",
     ("optim/sensitivities.py", "sensitivity"): "numbers of a report",
     ("optim/reversible.py", "ratio"): "a momentum as two whole numbers, to be undone exactly",
+    ("nn/utils/rnn.py", "sizes_of"): "lengths of sequences are sizes",
+    ("nn/utils/rnn.py", "_ints"): "lengths of sequences are sizes",
     ("nn/module.py", "zero_grad"): "gradients of zero are off the tape, as torch's",
     ("nn/module.py", "_apply"): "writes cast values into leaves",
     ("nn/state.py", "_fitting"): "values that are to be written into leaves",

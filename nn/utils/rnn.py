@@ -44,7 +44,8 @@ class PackedSequence(NamedTuple):
 
     def to(self, *args: Any, **kwargs: Any) -> PackedSequence:
         """The same with the data in another dtype."""
-        return self._replace(data=self.data.to(*args, **kwargs))
+        data, *rest = self
+        return PackedSequence(data.to(*args, **kwargs), *rest)
 
 
 def invert_permutation(permutation: Tensor | None) -> Tensor | None:
