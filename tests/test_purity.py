@@ -46,6 +46,13 @@ ALLOWED = {
     ("nn/state.py", "undo"): "writes values into leaves",
     ("nn/summarizing.py", "_call"): "a call for its shapes",
     ("nn/utils/convert_parameters.py", "vector_to_parameters"): "writes values into leaves",
+    ("nn/data/conversion.py", "_array"): "data handling: an array of Python's numbers",
+    ("nn/data/conversion.py", "_column"): "data handling: columns of frames",
+    ("nn/data/samplers.py", "__iter__"): "data handling: indices",
+    ("nn/data/splitting.py", "random_split"): "data handling: indices, and how many",
+    ("nn/data/standardizing.py", "fit"): "the place of a number, in an error",
+    ("nn/data/standardizing.py", "_apply"): "data handling: arrays come back as arrays",
+    ("nn/metrics/ranking.py", "_arrays"): "scikit-learn takes arrays; a metric is off the tape",
     ("nn/init/filling.py", "_fill"): "writes random draws into leaves",
     ("nn/init/filling.py", "constant_"): "writes a constant into a leaf",
 }

@@ -104,7 +104,7 @@ class StackDataset(Dataset):
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        if bool(args) == bool(kwargs):
+        if (args and kwargs) or not (args or kwargs):
             raise ValueError("StackDataset: give datasets, either all with a name or all without")
         self.datasets: Any = kwargs or args
         lengths = [len(dataset) for dataset in kwargs.values() or args]

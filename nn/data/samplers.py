@@ -13,7 +13,16 @@ import operator
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from typing import Any
 
-from tapegrad import Generator, Tensor, as_tensor, cat, multinomial, randint, randperm
+from tapegrad import (
+    Generator,
+    Tensor,
+    as_tensor,
+    cat,
+    multinomial,
+    randint,
+    randperm,
+    stop_gradient,
+)
 
 __all__ = [
     "BatchSampler",
@@ -218,8 +227,8 @@ class WeightedRandomSampler(_Drawn):
             raise ValueError(
                 f"WeightedRandomSampler: replacement is True or False, not {replacement!r}"
             )
-        # probabilities of draws, which have no derivative
-        self.weights = as_tensor(weights).detach().double()
+        # the probabilities of draws, which have no derivative
+        self.weights = stop_gradient(as_tensor(weights)).double()
         self.replacement = replacement
         if self.weights.ndim != 1:
             raise ValueError(
