@@ -171,17 +171,25 @@ def _kept(input: Tensor, p: Any, shape: tuple[int, ...], generator: Any) -> Tens
     return (rand(*shape, dtype=dtype, generator=generator) >= p).to(input.dtype)
 
 
+def _inverse(share: Any) -> Any:
+    """1/share, and 0 for 0, where nothing is left to be scaled."""
+    return share / maximum(share * share, 1e-38)
+
+
 def _scaled(input: Tensor, p: Any, shape: tuple[int, ...], inplace: bool, generator: Any) -> Tensor:
-    # 0/2⁻⁵³ where all is dropped, not 0/0
-    noise = _kept(input, p, shape, generator) * (1.0 / maximum(1.0 - p, 2.0**-53))
+    if not isinstance(p, Tensor) and p == 0:
+        return input  # and nothing is drawn
+    noise = _kept(input, p, shape, generator) * _inverse(1.0 - p)
     return input.mul_(noise) if inplace else input * noise
 
 
 def _saturated(
     input: Tensor, p: Any, shape: tuple[int, ...], inplace: bool, generator: Any
 ) -> Tensor:
+    if not isinstance(p, Tensor) and p == 0:
+        return input
     kept = _kept(input, p, shape, generator)
     # (kept·x + (1 - kept)·s)·a + b with a = ((1 - p)(1 + p·s²))^-½ and b = -a·p·s
-    a = (maximum(1.0 - p, 2.0**-53) * (1.0 + p * _SATURATION**2)) ** -0.5
+    a = (_inverse(1.0 - p) / (1.0 + p * _SATURATION**2)) ** 0.5
     scale, shift = kept * a, ((1.0 - kept) - p) * (a * _SATURATION)
     return input.mul_(scale).add_(shift) if inplace else input * scale + shift

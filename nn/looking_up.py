@@ -16,6 +16,7 @@ from tapegrad import (
     where,
 )
 from tapegrad.errors import ShapeError
+from tapegrad.ops.engine import all_between
 
 __all__ = ["embedding"]
 
@@ -83,7 +84,7 @@ def _check_rows(input: Any, count: int) -> None:
         )
     try:
         check(
-            (input >= 0) & (input < count),
+            all_between(input, low=0, high=count - 1),
             lambda found: (
                 f"embedding: index out of range: {_outside(found, count)} is none of "
                 f"the {count} rows 0 to {count - 1}"
