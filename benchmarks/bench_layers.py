@@ -29,6 +29,7 @@ class Case(NamedTuple):
     layer: str
     shape: tuple[int, ...]
     is_inner: bool = True
+    times: int = 1  # how often the input is given: to self-attention as query, key and value
 
 
 CASES = (
@@ -46,6 +47,9 @@ CASES = (
     Case("MaxPool2d(3, 2, 1)", (32, 16, 32, 32)),
     Case("AvgPool2d(2)", (32, 16, 32, 32)),
     Case("AdaptiveAvgPool2d(1)", (32, 64, 8, 8)),
+    Case("MultiheadAttention(64, 4, batch_first=True)", (16, 64, 64), times=3),
+    Case("MultiheadAttention(256, 8, batch_first=True)", (8, 128, 256), times=3),
+    Case("TransformerEncoderLayer(64, 4, 256, 0.0, batch_first=True)", (16, 64, 64)),
     Case("LSTM(32, 64)", (32, 16, 32)),
     Case("LSTM(32, 64, num_layers=2, bidirectional=True)", (32, 16, 32)),
     Case("LSTM(128, 256)", (32, 32, 128)),
@@ -68,14 +72,14 @@ def first(output: Any) -> Any:
     return output[0] if isinstance(output, tuple) else output
 
 
-def step(layer: Any, x: Any, g: Any) -> Callable[[], None]:
+def step(layer: Any, x: Any, g: Any, times: int) -> Callable[[], None]:
     """Forward and backward."""
     leaves = [x, *layer.parameters()]
 
     def run() -> None:
         for leaf in leaves:
             leaf.grad = None
-        first(layer(x)).backward(g)
+        first(layer(*[x] * times)).backward(g)
 
     return run
 
@@ -86,15 +90,15 @@ def runs_of(case: Case, torch: Any) -> dict[str, Callable[[], None]]:
     x, draw = arrays(case)
     ours = eval(f"tg.nn.{case.layer}", names)
     input = tg.tensor(x).requires_grad_(case.is_inner)
-    g = draw(first(ours(input)).shape)
-    runs = {"tapegrad": step(ours, input, tg.tensor(g))}
+    g = draw(first(ours(*[input] * case.times)).shape)
+    runs = {"tapegrad": step(ours, input, tg.tensor(g), case.times)}
     if torch is None:
         return runs
     theirs = eval(f"torch.nn.{case.layer}", names)
     ours.load_state_dict({k: tg.tensor(v.numpy()) for k, v in theirs.state_dict().items()})
     other = torch.tensor(x).requires_grad_(case.is_inner)
-    runs["torch"] = step(theirs, other, torch.tensor(g))
-    near(first(ours(input)), first(theirs(other)))
+    runs["torch"] = step(theirs, other, torch.tensor(g), case.times)
+    near(first(ours(*[input] * case.times)), first(theirs(*[other] * case.times)))
     for run in runs.values():
         run()
     for a, b in zip([input, *ours.parameters()], [other, *theirs.parameters()], strict=True):

@@ -29,9 +29,11 @@ from .padding import *
 from .parameter import *
 from .parameter_containers import *
 from .pooling import *
+from .positional import *
 from .recurrent import *
 from .recurrent_cells import *
 from .sparse import *
+from .transformer import *
 
 # The loss classes appear here under their PyTorch names; the table of losses lists them once.
 # Keras's do not: its CosineSimilarity is a loss, PyTorch's a layer.

@@ -8,6 +8,8 @@ from typing import Any
 from tapegrad import Tensor, cat, full, pad, repeat_interleave, softmax, where, zeros
 from tapegrad.errors import ShapeError
 
+from .dropping import dropout
+
 __all__ = ["multi_head_attention_forward", "scaled_dot_product_attention"]
 
 
@@ -194,11 +196,7 @@ def _weights(query: Tensor, key: Tensor, mask: Tensor | None, scale: Any, dropou
             raise ShapeError(f"attn_mask of shape {shape} must broadcast to the weights {room}")
         scores = scores + mask
     weights = softmax(scores, dim=-1)  # zeros where all is -inf
-    if not dropout_p:
-        return weights
-    from .functional import dropout
-
-    return dropout(weights, dropout_p)
+    return dropout(weights, dropout_p) if dropout_p else weights
 
 
 def _summand(mask: Tensor, name: str, query: Tensor, is_true: float, is_false: float) -> Tensor:

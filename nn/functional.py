@@ -46,6 +46,7 @@ from .formulas_piecewise import *
 from .formulas_smooth import *
 from .looking_up import embedding
 from .normalizing import batch_norm, group_norm, instance_norm, layer_norm, rms_norm
+from .positions import rotary_encoding, sinusoidal_encoding
 
 # The losses, by PyTorch's names; the table lists them once. Keras's are other functions.
 if _TYPE_CHECKING:
@@ -96,8 +97,10 @@ __all__ = [
     "pad",
     "pairwise_distance",
     "rms_norm",
+    "rotary_encoding",
     "scaled_dot_product_attention",
     "sigmoid",
+    "sinusoidal_encoding",
     "softmax",
     "softmin",
     "softplus",
