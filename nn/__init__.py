@@ -40,8 +40,9 @@ from .transformer import *
 if _TYPE_CHECKING:
     from tapegrad.losses import *
 
-    from . import data, metrics, utils
+    from . import callbacks, data, metrics, utils
     from .summarizing import Summary, SummaryRow, summary
+    from .trainer import NonFiniteLoss, Trainer
 globals().update(
     (row.form.__name__, row.form)
     for row in _losses.LOSSES
@@ -50,10 +51,12 @@ globals().update(
 
 #: What is loaded when first asked for: a module (None), or the module in which a name lies.
 _LATER: dict[str, str | None] = {
+    "callbacks": None,
     "data": None,
     "metrics": None,
     "utils": None,
     **dict.fromkeys(("Summary", "SummaryRow", "summary"), "summarizing"),
+    **dict.fromkeys(("NonFiniteLoss", "Trainer"), "trainer"),
 }
 
 __all__ = [

@@ -1,0 +1,445 @@
+"""What ails a network: sizes of activations and gradients by layer, verdicts, remedies."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any, NamedTuple
+
+from tapegrad import (
+    Tensor,
+    enable_grad,
+    get_rng_state,
+    grad,
+    linalg,
+    linspace,
+    set_rng_state,
+    stop_gradient,
+)
+from tapegrad.optim import SGD
+
+from .module import Module
+
+__all__ = ["Diagnosis", "LayerHealth", "Problem", "diagnose"]
+
+#: Gradients that differ by more than this between the first and the last layer.
+DEPTH = 1e3
+#: A weight should move by about a thousandth of its size in a step.
+LARGE_UPDATE, SMALL_UPDATE = 0.1, 1e-7
+#: Above it a layer of weights squashes some directions to nothing.
+CONDITION = 1e6
+#: A slope below this share of the steepest counts as saturated.
+FLAT = 0.05
+#: Activations that flatten out on both sides, and those with a side of zeros.
+BOUNDED = ("Sigmoid", "Tanh", "Softsign", "Hardtanh", "Hardsigmoid", "ReLU6", "Step")
+ONE_SIDED = ("ReLU", "ReLU6", "Threshold")
+
+
+class LayerHealth(NamedTuple):
+    """One layer of a :class:`Diagnosis`; None where a figure makes no sense.
+
+    ``size`` and ``spread``: the root mean square of the outputs and their standard deviation over
+    the batch. ``gradient``: the root mean square of the loss's gradient by the outputs. ``dead``:
+    the share of units that are 0 for the whole batch. ``saturated``: the share of outputs where the
+    activation is flat. ``weight``, ``weight_gradient``: root mean squares. ``update``: by which
+    share of their size the weights move in one step. ``condition``: the weights' condition number.
+    """
+
+    name: str
+    kind: str
+    size: float
+    spread: float
+    gradient: float
+    dead: float | None
+    saturated: float | None
+    weight: float | None
+    weight_gradient: float | None
+    update: float | None
+    condition: float | None
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A verdict: what it is, where it was seen, by which figure, and what helps."""
+
+    kind: str
+    where: str
+    figure: str
+    remedies: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.kind} ({self.where}): {self.figure}. Try: {'; '.join(self.remedies)}."
+
+
+HEAD = (
+    *("Layer", "Size", "Spread", "Gradient", "Dead", "Saturated"),
+    *("Weight", "Its gradient", "Update", "Condition"),
+)
+
+
+@dataclass(frozen=True, repr=False)
+class Diagnosis:
+    """What :func:`diagnose` found: ``loss``, ``layers`` in the order of the computation, and
+    ``problems``. It prints as a table, shows in Jupyter, and :meth:`plot` draws it.
+    """
+
+    loss: float
+    layers: tuple[LayerHealth, ...]
+    problems: tuple[Problem, ...]
+
+    @property
+    def verdicts(self) -> tuple[str, ...]:
+        """The kinds of problems; empty for a healthy network."""
+        return tuple(problem.kind for problem in self.problems)
+
+    def __repr__(self) -> str:
+        table = [HEAD, *map(_cells, self.layers)]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        lines = []
+        for first, *others in table:
+            cells = [first.ljust(widths[0])]
+            cells += [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+            lines.append("  ".join(cells).rstrip())
+        said = [f"- {problem}" for problem in self.problems] or ["Nothing is wrong."]
+        return "\n".join([f"loss {self.loss:.4g}", *lines, *said])
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{escape(name)}</th>" for name in HEAD)
+        rows = "".join(
+            "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in _cells(layer)) + "</tr>"
+            for layer in self.layers
+        )
+        said = "".join(f"<li>{escape(str(problem))}</li>" for problem in self.problems)
+        return (
+            f"<p>loss {self.loss:.4g}</p><table><thead><tr>{head}</tr></thead>"
+            f"<tbody>{rows}</tbody></table><ul>{said or '<li>Nothing is wrong.</li>'}</ul>"
+        )
+
+    def plot(self, axes: Any = None) -> Any:
+        """Draw sizes by layer, shares of dead and saturated units, and updates; returns the figure.
+
+        ``axes``: three of matplotlib's, or None for a new figure.
+        """
+        from .plotting import bars, figure_of, lines
+
+        figure, (sizes, shares, updates) = figure_of(axes, 3)
+        names = [layer.name for layer in self.layers]
+        curves = {"activations": "size", "their gradients": "gradient"}
+        lines(sizes, names, {k: [getattr(x, v) for x in self.layers] for k, v in curves.items()})
+        sizes.set_title("root mean square")
+        of_units = [x for x in self.layers if x.dead is not None or x.saturated is not None]
+        bars(
+            shares,
+            [x.name for x in of_units],
+            {k: [getattr(x, k) or 0.0 for x in of_units] for k in ("dead", "saturated")},
+        )
+        shares.set_title("share of units")
+        moved = [x for x in self.layers if x.update is not None]
+        lines(updates, [x.name for x in moved], {"update / weight": [x.update for x in moved]})
+        updates.axhline(1e-3, color="gray", linewidth=0.8, linestyle=":")
+        updates.set_title("one step")
+        return figure
+
+
+def diagnose(
+    model: Module,
+    loss: Any,
+    batch: Sequence[Any],
+    *,
+    optimizer: Any = None,
+) -> Diagnosis:
+    """Run one batch forward and backward and say how each layer fares, and what is wrong.
+
+    ``loss``: a function of (output, target), a loss of :mod:`tapegrad.losses`, or its name.
+    ``batch``: (input, target), or (input, ..., target) for a model of several inputs.
+    ``optimizer``: whose step is judged, with the model's parameters; None is SGD with a rate of
+    0.01. The model, the optimizer, gradients, buffers and the random state are left as they were.
+
+    Verdicts: *vanishing* and *exploding*, when gradients differ by a factor of 1000 between the
+    last and the first layer (or a value overflowed); *dead units*, when half of a layer's units
+    are 0 for the whole batch; *saturation*, when half of the outputs of a bounded activation are
+    on its flat parts; *large updates* (a step moves weights by more than a tenth of their size),
+    *small updates* (by less than 1e-7), and *ill-conditioned* weights (above 1e6). Each comes with
+    remedies.
+
+    Raises TypeError for a model that is no Module, ValueError for a batch that is no pair and for a
+    loss that does not depend on the model.
+
+    >>> import tapegrad as tg
+    >>> _ = tg.manual_seed(0)
+    >>> layers = [m for _ in range(20) for m in (tg.nn.Linear(16, 16), tg.nn.Sigmoid())]
+    >>> deep = tg.nn.Sequential(*layers, tg.nn.Linear(16, 1))
+    >>> tg.nn.diagnose(deep, "mse", (tg.randn(32, 16), tg.randn(32, 1))).verdicts
+    ('vanishing',)
+
+    Source: Glorot and Bengio (2010), Understanding the difficulty of training deep feedforward
+    neural networks; Pascanu, Mikolov and Bengio (2013), On the difficulty of training recurrent
+    neural networks.
+    """
+    if not isinstance(model, Module):
+        raise TypeError(f"diagnose: model must be a Module, not {type(model).__name__}")
+    if not isinstance(batch, (tuple, list)) or len(batch) < 2:
+        raise ValueError("diagnose: batch must be (input, target)")
+    if isinstance(loss, str):
+        from tapegrad import losses
+
+        loss = losses.get(loss)
+    *inputs, target = batch
+    seen, value, by_output, by_parameter = _measured(model, loss, inputs, target)
+    moved = _updates(model, by_parameter, optimizer)
+    layers = tuple(
+        _health(name, module, given, output, slope, by_parameter, moved)
+        for (name, module, given, output), slope in zip(seen, by_output, strict=True)
+    )
+    return Diagnosis(float(value), layers, tuple(_problems(model, float(value), layers)))
+
+
+class _Seen(NamedTuple):
+    """A layer at work."""
+
+    name: str
+    module: Module
+    input: Any
+    output: Tensor
+
+
+def _measured(
+    model: Module, loss: Callable[..., Tensor], inputs: Sequence[Any], target: Any
+) -> tuple[list[_Seen], Tensor, list[Tensor], dict[int, Tensor]]:
+    """The layers in the order of their work, the loss, and gradients by outputs and parameters."""
+    seen: list[_Seen] = []
+    handles = []
+    for name, module in model.named_modules():
+        if any(True for _ in module.children()):
+            continue
+
+        def note(module: Module, args: Any, output: Any, name: str = name) -> None:
+            output = output[0] if isinstance(output, tuple) else output
+            if isinstance(output, Tensor) and output.requires_grad:
+                seen.append(_Seen(name or type(module).__name__, module, args[:1], output))
+
+        handles.append(module.register_forward_hook(note))
+    buffers = [(b, b.detach().clone()) for b in model.buffers()]
+    random = get_rng_state()
+    try:
+        with enable_grad():
+            value = loss(model(*inputs), target)
+            if not value.requires_grad or not seen:
+                raise ValueError("diagnose: the loss does not depend on the model's parameters")
+            params = [p for p in model.parameters() if p.requires_grad]
+            wanted = [*(s.output for s in seen), *params]
+            found = grad(value, wanted, allow_unused=True, materialize_grads=True)
+    finally:
+        for handle in handles:
+            handle.remove()
+        set_rng_state(random)
+        for buffer, before in buffers:
+            buffer.data = before
+    by_parameter = {id(p): g for p, g in zip(params, found[len(seen) :], strict=True)}
+    return seen, value, list(found[: len(seen)]), by_parameter
+
+
+def _updates(
+    model: Module, by_parameter: Mapping[int, Tensor], optimizer: Any
+) -> dict[int, tuple[Tensor, Tensor]]:
+    """Every parameter before and after one step, of a copy."""
+    params = [p for p in model.parameters() if id(p) in by_parameter]
+    if optimizer is None:
+        optimizer = SGD(params, lr=0.01)
+    own = [p for group in optimizer.param_groups for p in group["params"]]
+    if not {id(p) for p in own} & set(by_parameter):
+        raise ValueError("diagnose: the optimizer has none of the model's parameters")
+    twin = copy.deepcopy(optimizer)
+    theirs = [p for group in twin.param_groups for p in group["params"]]
+    for p, q in zip(own, theirs, strict=True):
+        q.grad = by_parameter.get(id(p))
+    twin.step()
+    return {id(p): (p, q) for p, q in zip(own, theirs, strict=True)}
+
+
+def _health(
+    name: str,
+    module: Module,
+    given: Sequence[Any],
+    output: Tensor,
+    slope: Tensor,
+    by_parameter: Mapping[int, Tensor],
+    moved: Mapping[int, tuple[Tensor, Tensor]],
+) -> LayerHealth:
+    output = stop_gradient(output)
+    kind = type(module).__name__
+    weight = getattr(module, "weight", None)
+    if not isinstance(weight, Tensor) or id(weight) not in by_parameter:
+        weight = next((p for p in module.parameters() if id(p) in by_parameter), None)
+    figures: dict[str, Any] = dict.fromkeys(
+        ("dead", "saturated", "weight", "weight_gradient", "update", "condition")
+    )
+    if kind in ONE_SIDED and output.ndim > 1:
+        figures["dead"] = _share(_by_unit(output == 0.0))
+    if kind in BOUNDED and given:
+        figures["saturated"] = _flat_share(module, given[0])
+    if weight is not None:
+        before = stop_gradient(weight)
+        figures["weight"] = _rms(before)
+        figures["weight_gradient"] = _rms(by_parameter[id(weight)])
+        if id(weight) in moved:
+            after = stop_gradient(moved[id(weight)][1])
+            figures["update"] = _rms(after - before) / (figures["weight"] or 1.0)
+        if weight.ndim > 1 and weight.isfinite().all():
+            values = linalg.svdvals(before.flatten(1))
+            figures["condition"] = float(values.max() / values.min())
+    spread = float(output.std(dim=0, correction=0).mean()) if output.ndim else 0.0
+    return LayerHealth(name, kind, _rms(output), spread, _rms(slope), **figures)
+
+
+def _rms(values: Tensor) -> float:
+    """The root mean square; of the values over their largest, so that none overflows."""
+    if values.numel() == 0:
+        return 0.0
+    top = float(values.abs().max())
+    if not 0.0 < top < float("inf"):
+        return top
+    return top * float(((values / top) ** 2).mean() ** 0.5)
+
+
+def _share(holds: Tensor) -> float:
+    return float(holds.to("float64").mean())
+
+
+def _by_unit(holds: Tensor) -> Tensor:
+    """Whether it holds for all examples of a unit: a column, or a channel of pictures."""
+    dims = (0, *range(2, holds.ndim))
+    for dim in reversed(dims):
+        holds = holds.all(dim=dim)
+    return holds
+
+
+def _flat_share(module: Module, given: Tensor) -> float:
+    """The share of inputs at which an activation is flat."""
+    with enable_grad():
+        at = stop_gradient(given).requires_grad_()
+        probe = linspace(-5.0, 5.0, 101, dtype=given.dtype).requires_grad_()
+        (slopes,) = grad(module(at).sum(), [at])
+        (steepest,) = grad(module(probe).sum(), [probe])
+    return _share(slopes.abs() < FLAT * steepest.abs().max())
+
+
+def _problems(model: Module, loss: float, layers: Sequence[LayerHealth]) -> Iterator[Problem]:
+    """The verdicts."""
+    first, last = layers[0], layers[-1]
+    kinds = {type(m).__name__ for m in model.modules()}
+    norms = any("Norm" in kind for kind in kinds)
+    squashing = sorted(kinds & {"Sigmoid", "Tanh", "Softsign", "Hardsigmoid", "Hardtanh"})
+    finite = all(_finite(x.size) and _finite(x.gradient) for x in layers) and _finite(loss)
+    remedy_norm = () if norms else ("BatchNorm between the layers (nn.BatchNorm1d)",)
+    if not finite or first.gradient > DEPTH * last.gradient or last.size > DEPTH * DEPTH:
+        bad = next((x for x in layers if not (_finite(x.size) and _finite(x.gradient))), None)
+        figure = (
+            f"gradients grow from {last.gradient:.2g} at {last.name} to {first.gradient:.2g} at "
+            f"{first.name}, outputs reach {max(x.size for x in layers):.2g}"
+            if finite
+            else f"{'the loss' if bad is None else bad.name} is not finite"
+        )
+        yield Problem(
+            "exploding",
+            f"{last.name} to {first.name}",
+            figure,
+            (
+                "smaller initial weights (He for ReLU, Xavier for tanh: nn.init.recommend)",
+                *remedy_norm,
+                "clipping the gradients (clipnorm=1.0)",
+                "a lower learning rate",
+            ),
+        )
+    elif first.gradient * DEPTH < last.gradient:
+        ours = f"instead of {' and '.join(squashing)}" if squashing else "for every layer"
+        yield Problem(
+            "vanishing",
+            f"{last.name} to {first.name}",
+            f"gradients shrink from {last.gradient:.2g} at {last.name} to {first.gradient:.2g} at "
+            f"{first.name}",
+            (
+                f"ReLU with He initialisation {ours} (nn.init.kaiming_normal_)",
+                *remedy_norm,
+                "residual connections (nn.Residual)",
+            ),
+        )
+    yield from _worst(
+        layers,
+        "dead",
+        lambda x: x >= 0.5,
+        "dead units",
+        "{:.0%} of the units are 0 for the whole batch",
+        ("LeakyReLU or ELU", "He initialisation", "a lower learning rate"),
+    )
+    yield from _worst(
+        layers,
+        "saturated",
+        lambda x: x >= 0.5,
+        "saturation",
+        "{:.0%} of the outputs are where the activation is flat",
+        (
+            "smaller initial weights (Xavier: nn.init.xavier_normal_)",
+            *remedy_norm,
+            "ReLU in hidden layers",
+            "inputs standardised (nn.data.Standardize)",
+        ),
+    )
+    yield from _worst(
+        layers,
+        "update",
+        lambda x: not x <= LARGE_UPDATE,
+        "large updates",
+        "a step moves the weights by {:.2g} of their size",
+        ("a lower learning rate", "clipping the gradients (clipnorm=1.0)", "a warm-up"),
+    )
+    if all(x.update < SMALL_UPDATE for x in layers if x.update is not None):
+        yield Problem(
+            "small updates",
+            "all layers",
+            f"a step moves the weights by at most "
+            f"{max((x.update for x in layers if x.update is not None), default=0.0):.2g} of their "
+            "size",
+            ("a higher learning rate (nn.lr_range_test)",),
+        )
+    yield from _worst(
+        layers,
+        "condition",
+        lambda x: x > CONDITION,
+        "ill-conditioned",
+        "the weights' condition number is {:.2g}",
+        ("orthogonal initialisation (nn.init.orthogonal_)", "weight decay", *remedy_norm),
+    )
+
+
+def _worst(
+    layers: Sequence[LayerHealth],
+    name: str,
+    bad: Callable[[float], bool],
+    kind: str,
+    figure: str,
+    remedies: tuple[str, ...],
+) -> Iterator[Problem]:
+    """A problem if a figure is bad in some layer, told of the worst."""
+    found = [x for x in layers if getattr(x, name) is not None and bad(getattr(x, name))]
+    if found:
+        worst = max(found, key=lambda x: getattr(x, name))
+        others = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        yield Problem(kind, worst.name + others, figure.format(getattr(worst, name)), remedies)
+
+
+def _finite(number: float) -> bool:
+    return number - number == 0.0
+
+
+def _cells(layer: LayerHealth) -> tuple[str, ...]:
+    shares = ("dead", "saturated")
+    return (
+        f"{layer.name} ({layer.kind})",
+        *(
+            "" if value is None else f"{value:.0%}" if name in shares else f"{value:.2g}"
+            for name, value in list(layer._asdict().items())[2:]
+        ),
+    )
