@@ -41,6 +41,9 @@ if _TYPE_CHECKING:
     from tapegrad.losses import *
 
     from . import callbacks, data, metrics, utils
+    from .diagnosing import Diagnosis, LayerHealth, Problem, diagnose
+    from .landscapes import LossLandscape, loss_landscape
+    from .rate_range import RateRange, lr_range_test
     from .summarizing import Summary, SummaryRow, summary
     from .trainer import NonFiniteLoss, Trainer
 globals().update(
@@ -56,6 +59,9 @@ _LATER: dict[str, str | None] = {
     "metrics": None,
     "utils": None,
     **dict.fromkeys(("Summary", "SummaryRow", "summary"), "summarizing"),
+    **dict.fromkeys(("Diagnosis", "LayerHealth", "Problem", "diagnose"), "diagnosing"),
+    **dict.fromkeys(("LossLandscape", "loss_landscape"), "landscapes"),
+    **dict.fromkeys(("RateRange", "lr_range_test"), "rate_range"),
     **dict.fromkeys(("NonFiniteLoss", "Trainer"), "trainer"),
 }
 

@@ -57,6 +57,14 @@ ALLOWED = {
     ("nn/init/filling.py", "constant_"): "writes a constant into a leaf",
     ("nn/looking_up.py", "_shorten"): "writes shortened rows into the table, as torch",
     ("nn/sparse.py", "reset_parameters"): "writes zeros into a leaf",
+    ("nn/diagnosing.py", "diagnose"): "numbers of a report; the model is left as it was",
+    ("nn/diagnosing.py", "_measured"): "numbers of a report; the model is left as it was",
+    ("nn/diagnosing.py", "_health"): "numbers of a report; the model is left as it was",
+    ("nn/diagnosing.py", "_rms"): "numbers of a report; the model is left as it was",
+    ("nn/diagnosing.py", "_share"): "numbers of a report; the model is left as it was",
+    ("nn/landscapes.py", "loss_landscape"): "numbers of a report; the model is left as it was",
+    ("nn/rate_range.py", "lr_range_test"): "numbers of a report; the model is left as it was",
+    ("nn/plotting.py", "lines"): "a picture is of values",
 }
 
 CUTTING_METHODS = {"item", "numpy", "detach", "tolist", "detach_"}
