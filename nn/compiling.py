@@ -1,0 +1,128 @@
+"""What a Trainer trains with, from what ``compile`` is given."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import re
+from typing import Any
+
+from tapegrad import Tensor, optim
+from tapegrad.optim.lr_scheduler import LRScheduler
+from tapegrad.optim.optimizer import CLIPPING, Optimizer
+
+from .numbers_of import number
+
+
+def optimizer_for(model: Any, given: Any, clip: dict[str, Any]) -> Optimizer:
+    """An optimizer of the parameters of a model, from a name, a class, or one that is made."""
+    named = list(model.named_parameters())
+    if not named:
+        raise ValueError(f"compile: the model, a {type(model).__name__}, has no parameters")
+    clip = {name: limit for name, limit in clip.items() if limit is not None}
+    if not isinstance(given, Optimizer):
+        return optim.get(given, named, **clip)
+    if clip:
+        asked = ", ".join(clip)
+        if any(limit is not None for limit in given.clip.values()):
+            raise ValueError(
+                f"compile: {asked} is given, and the {type(given).__name__} clips by itself: say "
+                "it in one place"
+            )
+        type(given)(None, **clip)  # refuses what makes no sense
+        given.clip = {**dict.fromkeys(CLIPPING), **clip}
+    if not given.param_groups:
+        given.add_param_group({"params": named})
+        return given
+    known = {id(p) for _, p in named}
+    if not any(id(p) in known for group in given.param_groups for p in group["params"]):
+        raise ValueError(
+            f"compile: the {type(given).__name__} has none of the parameters of this model: make "
+            "it without parameters, and compile gives it those"
+        )
+    return given
+
+
+def schedule_for(optimizer: Optimizer, given: Any) -> LRScheduler | None:
+    """A scheduler of an optimizer; a function of the step is put into its groups instead."""
+    if given is None:
+        return None
+    if not isinstance(given, LRScheduler) and callable(given):
+        if not _takes_optimizer(given):
+            for group in optimizer.param_groups:
+                group["lr"] = given
+            return None
+        given = given(optimizer)
+    if not isinstance(given, LRScheduler):
+        raise TypeError(
+            "compile: schedule is a scheduler of this optimizer, a function of the optimizer that "
+            "makes one (its argument is called optimizer), or a function of the number of steps "
+            f"that gives the rate; not {given!r}"
+        )
+    if given.optimizer is not optimizer:
+        raise ValueError(
+            f"compile: the {type(given).__name__} is of another optimizer: make it with the one "
+            "that is compiled, or give a function: schedule=lambda optimizer: ..."
+        )
+    return given
+
+
+def _takes_optimizer(function: Any) -> bool:
+    """Whether a callable is called with the optimizer, as classes of schedulers are."""
+    try:
+        parameters = list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        return False
+    return parameters[:1] == ["optimizer"]
+
+
+def rate_of(optimizer: Optimizer, steps: int) -> float:
+    """The rate of the first group after so many steps."""
+    rate = optimizer.param_groups[0].get("lr", 0.0)
+    if callable(rate) and not isinstance(rate, Tensor):
+        rate = rate(max(steps - 1, 0))
+    return number(rate)
+
+
+def metrics_for(given: Any) -> dict[str, Any]:
+    """Metrics by the names under which they are logged.
+
+    A string is logged under itself, a function and a metric under its name; a dict says the names.
+    """
+    from . import metrics
+
+    if given is None:
+        return {}
+    if isinstance(given, str) or callable(given) or hasattr(given, "update"):
+        given = [given]
+    items = given.items() if isinstance(given, dict) else [(None, one) for one in given]
+    made: dict[str, Any] = {}
+    for name, one in items:
+        own = hasattr(one, "update") and not inspect.isclass(one)
+        metric = one if own else metrics.get(one)
+        if name is None:
+            name = getattr(metric, "name", None) or _underscored(type(metric).__name__)
+        if name in made or name == "loss" or name.startswith("val_"):
+            raise ValueError(
+                f"compile: two things would be logged as {name!r}: give a dict, with a name for "
+                "each metric"
+            )
+        made[name] = metric
+    return made
+
+
+def _underscored(name: str) -> str:
+    """A class's name in small letters with underscores."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def fresh_metrics(made: dict[str, Any]) -> dict[str, Any]:
+    """Metrics like these that have seen nothing yet; these go on undisturbed."""
+    from .metrics import Metric
+
+    copies = {}
+    for name, metric in made.items():
+        # the kept samples of a Metric need no copy to be forgotten
+        copies[name] = copy.copy(metric) if type(metric) is Metric else copy.deepcopy(metric)
+        copies[name].reset()
+    return copies
