@@ -46,8 +46,7 @@ HE_LEAKY = Start(
 )
 HE_LIKE = Start(
     "kaiming_normal_",
-    "it is like ReLU away from 0, so that He's 2/n_in is near enough; it keeps a little less "
-    "(He et al. 2015)",
+    "it is like ReLU away from 0, so that He's variance of 2/n_in is near enough (He et al. 2015)",
     {"nonlinearity": "relu"},
 )
 XAVIER = Start(
@@ -58,8 +57,8 @@ XAVIER = Start(
 XAVIER_BENT = Start(
     "xavier_uniform_",
     "it flattens out on both sides, and a variance of 2/(n_in + n_out) keeps it from there "
-    "(Glorot and Bengio 2010); its slope is at most 1/4, so that many layers of it lose their "
-    "gradients whatever they start from",
+    "(Glorot and Bengio 2010); its slope is at most 1/4, though, so that many layers of it lose "
+    "their gradients even so",
 )
 XAVIER_LAST = Start(
     "xavier_uniform_",
@@ -237,7 +236,7 @@ ACTIVATIONS: tuple[Activation, ...] = (
         F.hardswish, piecewise.Hardswish, HE_LIKE, {-3.0: 0.0, 3.0: 1.0}, names=("hard_silu",)
     ),
     Activation(F.logsigmoid, smooth.LogSigmoid, XAVIER_LAST, names=("log_sigmoid",)),
-    Activation(F.tanhshrink, smooth.Tanhshrink, XAVIER_BENT, names=("tanh_shrink",)),
+    Activation(F.tanhshrink, smooth.Tanhshrink, XAVIER_LAST, names=("tanh_shrink",)),
     Activation(
         F.softshrink,
         piecewise.Softshrink,

@@ -5,6 +5,7 @@ The derivative at a kink is PyTorch's.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from tapegrad import (
@@ -259,7 +260,7 @@ def step_straight_through(input: Any, window: Any = None) -> Any:
     neural networks.
     """
     if window is None:
-        finite = where(abs(input) < float("inf"), input, 0.0)
+        finite = where(abs(input) < math.inf, input, 0.0)
     else:
         bound = stop_gradient(window)  # a constant of the estimator (Hubara et al. 2016)
         finite = clip(input, -bound, bound)

@@ -24,6 +24,8 @@ from tapegrad.losses.checks import setting
 
 __all__ = ["celu", "elu", "gelu", "glu", "mish", "selu", "silu", "softsign", "tanhshrink"]
 
+#: 2·√(2/π), of the approximation of GELU.
+_SLOPE = 1.5957691216057308
 #: The two constants that make zero mean and unit variance a fixed point (Klambauer et al. 2017).
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772848, 1.0507009873554804934
 
@@ -75,8 +77,7 @@ def _normal_cdf(x: Any) -> Any:
 
 def _nearly_normal_cdf(x: Any) -> Any:
     """½(1 + tanh u) = σ(2u), u = √(2/π)·(x + 0.044715·x³)."""
-    factor = 2.0 * math.sqrt(2.0 / math.pi)
-    return sigmoid(x * (factor + (0.044715 * factor) * (x * x)))
+    return sigmoid(x * (_SLOPE + (0.044715 * _SLOPE) * (x * x)))
 
 
 def gelu(input: Any, approximate: str = "none") -> Any:

@@ -3,6 +3,9 @@ scale, recommendations, and the demonstration that they are right."""
 
 import json
 import math
+import re
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -357,3 +360,51 @@ def test_no_warnings():
         warnings.simplefilter("error")
         for rule in ("kaiming_normal_", "orthogonal_", "xavier_uniform_"):
             getattr(init, rule)(tg.empty(3, 2))
+
+
+# -- the demonstration ------------------------------------------------------------------------
+def test_zeros_keep_hidden_units_equal():
+    """After any number of steps of any optimizer; drawn weights do not."""
+    x = tg.tensor(np.random.default_rng(0).standard_normal((20, 3)))
+    y = tg.tensor(np.random.default_rng(1).standard_normal((20, 1)))
+    for rule, equal in ((init.zeros_, True), (init.ones_, True), (init.xavier_normal_, False)):
+        model = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 1)).double()
+        for layer in (model[0], model[2]):
+            rule(layer.weight)
+            init.zeros_(layer.bias)
+        optimizer = tg.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        for _ in range(20):
+            optimizer.zero_grad()
+            nn.functional.mse_loss(model(x), y).backward()
+            optimizer.step()
+        apart = (model[0].weight - model[0].weight[:1]).abs().max().item()
+        assert (apart < 1e-12) == equal
+
+
+def test_the_demonstration(tmp_path):
+    example = Path(__file__).parent.parent / "examples" / "initialisation.py"
+    options = ["--depth", "20", "--width", "64", "--steps", "300", "--out", str(tmp_path)]
+    shown = subprocess.run(
+        [sys.executable, str(example), *options], capture_output=True, text=True, check=True
+    ).stdout
+    xor = re.findall(r"^  (zeros|Xavier) +hidden units end (\S+) apart, loss (\S+)$", shown, re.M)
+    assert [name for name, *_ in xor] == ["zeros", "Xavier"]
+    (_, apart, stuck), (_, drawn, learned) = xor
+    assert float(apart) == 0.0 and float(stuck) == pytest.approx(math.log(2), abs=1e-4)
+    assert float(drawn) > 0.1 and float(learned) < 0.5
+    number = r" +(\d\S+)"
+    table = re.findall(
+        rf"^(\S+) +(.*?) +values{number * 5}\n +grads{number * 5}$", shown, re.MULTILINE
+    )
+    assert len(table) == 24
+    for activation, rule, *numbers in table:
+        last, first = float(numbers[4]), float(numbers[5])  # what goes forwards, and backwards
+        if rule == "zeros":
+            assert last == first == 0.0
+        elif rule in ("orthogonal", "He", "He, slope 0.2", "LeCun"):
+            assert 0.01 < last < 10 and 0.01 < first < 100, activation
+        elif rule == "Xavier":
+            assert last > 1e-4 and (first < 1e-12 if activation == "Sigmoid()" else first > 1e-3)
+        elif activation not in ("Tanh()", "Sigmoid()"):
+            assert last > 1e6 and first > 1e6  # N(0, 1) and U(-0.5, 0.5) explode
+    assert "Picture" in shown and (tmp_path / "initialisation.png").stat().st_size > 10_000
