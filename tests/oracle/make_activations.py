@@ -18,7 +18,24 @@ from tapegrad.nn.activation_table import ACTIVATIONS
 
 torch.set_default_dtype(torch.float64)
 #: Off the kinks of every setting that is tried.
-POINTS = [-9.1, -6.4, -4.2, -2.6, -1.7, -0.72, -0.31, 0.17, 0.44, 0.93, 1.6, 2.3, 3.7, 5.2, 6.9, 8.3]
+POINTS = [
+    -9.1,
+    -6.4,
+    -4.2,
+    -2.6,
+    -1.7,
+    -0.72,
+    -0.31,
+    0.17,
+    0.44,
+    0.93,
+    1.6,
+    2.3,
+    3.7,
+    5.2,
+    6.9,
+    8.3,
+]
 EXTREMES = [float("-inf"), -1e300, -1e5, -800.0, -39.0, 39.0, 800.0, 1e5, 1e300, float("inf")]
 SHAPE = (2, 8)
 #: The cotangents, so that softmaxes do not add up to a constant.
