@@ -68,7 +68,9 @@ def unroll(
       ``checkpoint``.
 
     Raises ValueError for an unknown method, when a method cannot do what is asked (it says which
-    can), and for a Tensor of ``wrt`` that has no effect.
+    can), for a Tensor of ``wrt`` that has no effect, and for a parameter that the loss of some
+    batch does not contain (a rule counts one step for all of them, so none can be skipped; 0 times
+    its sum in the loss gives it a gradient of zeros).
 
     >>> import tapegrad as tg
     >>> from tapegrad.optim.functional import sgd

@@ -240,8 +240,8 @@ def _refuse_made(wrapper: type[Optimizer], params: Any) -> None:
     if isinstance(params, Optimizer):
         name, base = wrapper.__name__, type(params).__name__
         raise TypeError(
-            f"{name} goes around a class: {name}(params, {base}, and the settings of both by name), "
-            "not an optimizer that is made already"
+            f"{name} goes around a class: {name}(params, {base}, ...) with the settings of both by "
+            "name, not an optimizer that is made already"
         )
 
 

@@ -380,6 +380,23 @@ def test_refuses_parameters_and_losses_that_are_none(method):
         run(lambda params, batch: real(1.0), [start], range(3))
 
 
+@pytest.mark.parametrize("method", [*EXACT, "reversible"])
+def test_a_parameter_that_not_every_batch_needs(method):
+    """With 0 times its sum it has a gradient of zeros: velocity and decay still move it."""
+    lr, start = real(0.1), [real([1.0, -2.0]), real([2.0])]
+
+    def loss(params, batch):
+        return bowl(params[:1]) + (bowl(params[1:]) if batch else 0.0 * params[1].sum())
+
+    value, slope = unroll(
+        functional.sgd(lr, 0.5), loss, start, [1, 0], outer=lambda p: bowl(p[1:]), wrt=lr,
+        method=method,
+    )  # fmt: skip
+    moved = 1.5 * 2.0  # times the rate: the step, and half of it again
+    assert value.item() == pytest.approx((0.1 * moved - 1.0) ** 2, rel=1e-9)
+    assert slope.item() == pytest.approx(2 * (0.1 * moved - 1.0) * moved, rel=1e-9)
+
+
 # -- memory ----------------------------------------------------------------------------------------
 def peak(method, steps, size=4000):
     lr = real(0.01)
