@@ -44,8 +44,8 @@ class PackedSequence(NamedTuple):
 
     def to(self, *args: Any, **kwargs: Any) -> PackedSequence:
         """The same with the data in another dtype."""
-        data, *rest = self
-        return PackedSequence(data.to(*args, **kwargs), *rest)
+        data, *order = self
+        return PackedSequence(data.to(*args, **kwargs), *order)  # type: ignore[arg-type]
 
 
 def invert_permutation(permutation: Tensor | None) -> Tensor | None:
