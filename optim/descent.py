@@ -157,6 +157,7 @@ def asgd(
         decay: Any,
     ) -> tuple[Tensor, Average]:
         eta, mu, ax = memory
+        eta, mu = as_tensor(eta, dtype="float64"), as_tensor(mu, dtype="float64")
         g = directed(g, w, maximize, decay)
         w = w * (1.0 - lambd * eta) - eta * g
         ax = ax * (1.0 - mu) + w * mu

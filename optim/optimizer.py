@@ -17,7 +17,7 @@ from tapegrad.traced import Untraceable
 from .clipping import clip_by_global_norm, clip_by_norm, clip_by_value
 from .packs import Packing, Programs, Remembered
 from .rule import Rule, State, at_least_zero, is_off
-from .snapshots import apart, cast, copied, detached, fields_of, kept, restored
+from .snapshots import cast, copied, detached, fields_of, kept, kept_for, restored
 from .spelling import in_torch_words
 
 __all__ = ["Optimizer"]
@@ -323,7 +323,7 @@ class Optimizer:
                 )
             if not self.differentiable:
                 refuse_shared(p)
-            moves.append((p, moved, apart(state, (p, g))))
+            moves.append((p, moved, kept_for(p, g, state)))
         return moves
 
     def _rule_of(self, group: dict[str, Any]) -> Rule:

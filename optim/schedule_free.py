@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from tapegrad import Tensor, enable_grad, maximum, safe_sqrt, where, zeros_like
+from tapegrad import Tensor, as_tensor, enable_grad, maximum, safe_sqrt, where, zeros_like
 
 from .optimizer import Optimizer, put
 from .rule import (
@@ -81,15 +81,17 @@ def _move(
 ) -> tuple[Tensor, Averaged]:
     """A step of z along a direction, z averaged into x, and the next y between them."""
     lr = lr * min(1.0, t / max(1, warmup))
-    lr_max = maximum(memory.lr_max, lr)
+    # numbers in full precision
+    lr_max = maximum(as_tensor(memory.lr_max, dtype="float64"), lr)
     weight = t**r * lr_max**power
-    total = memory.weight_sum + weight
+    total = as_tensor(memory.weight_sum, dtype="float64") + weight
     empty = total == 0
     # while all rates are 0, z is x and any share will do: that of a plain mean has the derivative
     # of a constant rate
     share = where(empty, 1.0 / t, weight / where(empty, 1.0, total))
     z = memory.z - lr * (direction + decay * w)
     x = moving_average(memory.x, z, 1.0 - share)
+    total, lr_max = as_tensor(total, dtype=w.dtype), as_tensor(lr_max, dtype=w.dtype)
     return moving_average(x, z, beta), Averaged(z, x, total, lr_max, square)
 
 

@@ -60,14 +60,16 @@ def detached(value: Any) -> Any:
     return type(value)(map(detached, value)) if type(value) in (tuple, list) else value
 
 
-def apart(value: Any, others: tuple[Tensor, ...]) -> Any:
-    """The same with copies of Tensors that are one of the others, which change in place."""
+def kept_for(p: Tensor, g: Tensor, value: Any) -> Any:
+    """What a rule remembers of a parameter, in its dtype; not itself nor its gradient, which change
+    in place, but copies of them."""
     if isinstance(value, Tensor):
-        return value.clone() if any(value is other for other in others) else value
+        value = value.clone() if value is p or value is g else value
+        return cast(value, p.dtype) if p.is_floating_point() else value
     if fields_of(value):
-        return type(value)(*(apart(v, others) for v in value))
+        return type(value)(*(kept_for(p, g, v) for v in value))
     if type(value) in (tuple, list):
-        return type(value)(apart(v, others) for v in value)
+        return type(value)(kept_for(p, g, v) for v in value)
     return value
 
 

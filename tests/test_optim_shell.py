@@ -208,3 +208,21 @@ def test_a_shallow_copy_remembers_by_itself():
     optimizer.step()
     other.step()
     assert optimizer.state[w].step == other.state[w].step == 2
+
+
+@pytest.mark.parametrize("differentiable", [False, True])
+def test_what_is_remembered_has_the_dtype_of_its_parameter(differentiable):
+    """As in a snapshot, which resumes bit for bit."""
+    w = tg.tensor(1.0, dtype="float32", requires_grad=True)
+    decay = tg.tensor(0.1, dtype="float64")
+    optimizer = optim.NAdam([w], weight_decay=decay, differentiable=differentiable)
+    with_gradients(w)
+    optimizer.step()
+    assert {field.dtype for field in optimizer.state[w].memory[0]} == {w.dtype}
+    v = tg.ones(2, dtype="float64", requires_grad=True)
+    optimizer = optim.Adam(with_gradients(v))
+    optimizer.step()
+    v.data = v.detach().to("float32")
+    with_gradients(v)
+    optimizer.step()
+    assert {field.dtype for field in optimizer.state[v].memory[0][:2]} == {v.dtype}

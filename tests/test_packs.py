@@ -72,6 +72,24 @@ def test_rows_that_go_alone_are_those_that_must():
         assert (packed(optimizer) == 2) is (row.name not in APART), row.name
 
 
+@pytest.mark.parametrize("row", PACKED, ids=lambda row: row.name)
+def test_alone_or_packed_is_the_same_to_the_bit(row):
+    """So that a snapshot resumes with parameters that lie otherwise in memory."""
+    for settings in row.tried():
+        (w,) = leaves("float32", shapes=((7, 3),))
+        alone = tg.zeros(14, 3)[::2].detach().requires_grad_(True)
+        alone.data.copy_(w.detach())
+        pair = [row.form([w], **settings), row.form([alone], **settings)]
+        draw = np.random.default_rng(1)
+        for _ in range(8):
+            feed([w], draw)
+            alone.grad = w.grad
+            for optimizer in pair:
+                optimizer.step()
+        assert [packed(optimizer) for optimizer in pair] == [1, 0]
+        np.testing.assert_array_equal(w.detach().numpy(), alone.detach().numpy())
+
+
 def test_parameters_come_and_go():
     """Some without gradients, in every step others; a reading of the state; a rebound value."""
     params, alone = leaves(), leaves()
