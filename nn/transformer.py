@@ -49,13 +49,10 @@ class _Layer(Module):
         device: Any = None,
         dtype: Any = None,
     ) -> None:
-        if isinstance(activation, str):
-            if activation not in _ACTIVATIONS:
-                raise RuntimeError(
-                    "activation must be 'relu', 'gelu' or a function of a tensor, "
-                    f"not {activation!r}"
-                )
-            activation = _ACTIVATIONS[activation]
+        if isinstance(activation, str) and activation not in _ACTIVATIONS:
+            raise RuntimeError(
+                f"activation must be 'relu', 'gelu' or a function of a tensor, not {activation!r}"
+            )
         super().__init__()
         for name in self.attentions:
             attention = MultiheadAttention(
@@ -72,7 +69,9 @@ class _Layer(Module):
             self.add_module(f"norm{i}", norm)
         for i in parts:
             self.add_module(f"dropout{i}", Dropout(dropout))
-        self.activation = activation
+        self.activation: Any = activation
+        if isinstance(activation, str):
+            self.activation = _ACTIVATIONS[activation]
 
     def _around(self, x: Tensor, i: int, block: Callable[[Tensor], Tensor]) -> Tensor:
         """The block with its dropout and residual, and the norm before it or behind the sum."""

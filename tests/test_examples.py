@@ -86,7 +86,7 @@ def test_seq2seq():
 
 def test_char_lm():
     shown = run("char_lm.py", "--steps", "150")
-    assert len(re.findall(r"^ +\d+ steps +perplexity +\S+$", shown, re.MULTILINE)) == 5
+    assert len(re.findall(r"^ +\d+ steps +perplexity +\S+$", shown, re.MULTILINE)) == 10
     found = dict(re.findall(r"^  (\S.*\S) +(\d+\.\d+)$", shown, re.MULTILINE))
     reached = float(found["Transformer"])
     assert reached < 0.6 * float(found["counted, characters alone"])
