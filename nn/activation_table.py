@@ -212,7 +212,9 @@ ACTIVATIONS: tuple[Activation, ...] = (
     Activation(F.relu6, piecewise.ReLU6, HE, {0.0: 0.0, 6.0: 0.0}),
     Activation(F.elu, smooth.ELU, HE_LIKE, settings=({"alpha": 0.4}, {"alpha": 2.5})),
     Activation(F.selu, smooth.SELU, LECUN, {0.0: 1.7580993408473766}),
-    Activation(F.celu, smooth.CELU, HE_LIKE, settings=({"alpha": 0.4}, {"alpha": 2.5})),
+    Activation(
+        F.celu, smooth.CELU, HE_LIKE, settings=({"alpha": 0.4}, {"alpha": 2.5}, {"alpha": -0.7})
+    ),
     Activation(F.gelu, smooth.GELU, HE_LIKE, settings=({"approximate": "tanh"},)),
     Activation(F.silu, smooth.SiLU, HE_LIKE, names=("swish",)),
     Activation(F.mish, smooth.Mish, HE_LIKE),

@@ -21,7 +21,7 @@ ROWS = {row.name: row for row in ACTIVATIONS}
 POINTS = np.array(DATA["points"]).reshape(2, 8)
 TRIED = [(row, settings) for row in ACTIVATIONS for settings in row.tried()]
 #: Torch's float64 is less exact: it has constants in float32, and a softplus that is cut off.
-INEXACT = {"celu": 1e-7, "hardsigmoid": 1e-7, "softplus": 1e-8}
+INEXACT = {"celu": 2e-6, "hardsigmoid": 1e-7, "softplus": 1e-8}
 ELEMENTWISE = [row for row in ACTIVATIONS if row.elementwise]
 
 
