@@ -45,6 +45,11 @@ class LayerHealth(NamedTuple):
     the share of units that are 0 for the whole batch. ``saturated``: the share of outputs where the
     activation is flat. ``weight``, ``weight_gradient``: root mean squares. ``update``: by which
     share of their size the weights move in one step. ``condition``: the weights' condition number.
+
+    >>> import tapegrad as tg
+    >>> layers = tg.nn.diagnose(tg.nn.Linear(3, 1), "mse", (tg.ones(2, 3), tg.zeros(2, 1))).layers
+    >>> layers[0].kind, layers[0].dead
+    ('Linear', None)
     """
 
     name: str
@@ -62,7 +67,12 @@ class LayerHealth(NamedTuple):
 
 @dataclass(frozen=True)
 class Problem:
-    """A verdict: what it is, where it was seen, by which figure, and what helps."""
+    """A verdict: what it is, where it was seen, by which figure, and what helps.
+
+    >>> import tapegrad as tg
+    >>> print(tg.nn.Problem("dead units", "1", "80% are 0", ("LeakyReLU",)))
+    dead units (1): 80% are 0. Try: LeakyReLU.
+    """
 
     kind: str
     where: str
@@ -83,6 +93,15 @@ HEAD = (
 class Diagnosis:
     """What :func:`diagnose` found: ``loss``, ``layers`` in the order of the computation, and
     ``problems``. It prints as a table, shows in Jupyter, and :meth:`plot` draws it.
+
+    >>> import tapegrad as tg
+    >>> model = tg.nn.Linear(1, 1, bias=False)
+    >>> model.weight.data = tg.tensor([[2.0]])
+    >>> tg.nn.diagnose(model, "mse", (tg.ones(2, 1), tg.zeros(2, 1)))
+    loss 4
+    Layer            Size  Spread  Gradient  Dead  Saturated  Weight  Its gradient  Update  Condition
+    Linear (Linear)     2       0         2                        2             4    0.02          1
+    Nothing is wrong.
     """
 
     loss: float

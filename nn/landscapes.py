@@ -19,6 +19,10 @@ __all__ = ["LossLandscape", "loss_landscape"]
 class LossLandscape:
     """What :func:`loss_landscape` found: ``values`` at the ``steps`` along one direction, or
     ``values[i][j]`` at steps i and j along two; ``here`` is the loss at the model itself.
+
+    >>> import tapegrad as tg
+    >>> tg.nn.LossLandscape([-1.0, 1.0], [4.0, 0.0], here=1.0).here
+    1.0
     """
 
     steps: list[float]

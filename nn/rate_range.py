@@ -20,6 +20,10 @@ __all__ = ["RateRange", "lr_range_test"]
 class RateRange:
     """What :func:`lr_range_test` found: ``rates``, the loss at each (``losses``, smoothed), and the
     ``suggestion``: the rate at which the loss falls fastest, or None where it never fell.
+
+    >>> import tapegrad as tg
+    >>> tg.nn.RateRange([0.1, 1.0, 10.0], [1.0, 0.5, 9.0], suggestion=1.0).suggestion
+    1.0
     """
 
     rates: list[float]
