@@ -201,10 +201,7 @@ def _weights(query: Tensor, key: Tensor, mask: Tensor | None, scale: Any, dropou
 
 def _summand(mask: Tensor, name: str, query: Tensor, is_true: float, is_false: float) -> Tensor:
     """A mask as what is added to the scores."""
-    if not isinstance(mask, Tensor):
-        raise TypeError(
-            f"{name} must be a tensor, not {type(mask).__name__}: tg.tensor(...) makes one"
-        )
+    _check_tensor(mask, name)
     if mask.dtype == bool:
         # of the dtype of the scores, which it must not widen
         return where(mask, full((), is_true, dtype=query.dtype), is_false)
@@ -254,14 +251,18 @@ def _repeated(x: Tensor, query: Tensor, name: str) -> Tensor:
     return repeat_interleave(x, query.shape[-3] // x.shape[-3], -3)  # type: ignore[no-any-return]
 
 
+def _check_tensor(x: Any, name: str) -> None:
+    if not isinstance(x, Tensor):
+        raise TypeError(
+            f"{name} must be a tensor, not {type(x).__name__}: tg.tensor(...) makes one"
+        )
+
+
 def _check_operands(query: Tensor, key: Tensor, value: Tensor) -> None:
     """Refuse operands that do not fit each other."""
     operands = (query, key, value)
     for x, name in zip(operands, ("query", "key", "value"), strict=True):
-        if not isinstance(x, Tensor):
-            raise TypeError(
-                f"{name} must be a tensor, not {type(x).__name__}: tg.tensor(...) makes one"
-            )
+        _check_tensor(x, name)
     shapes = [x.shape for x in operands]
     if min(map(len, shapes)) < 2:
         raise ShapeError(
@@ -283,10 +284,7 @@ def _check_operands(query: Tensor, key: Tensor, value: Tensor) -> None:
 def _check_sequences(query: Tensor, key: Tensor, value: Tensor, dim: int, num_heads: int) -> None:
     """Refuse inputs of a module that do not fit each other."""
     for x, name in ((query, "query"), (key, "key"), (value, "value")):
-        if not isinstance(x, Tensor):
-            raise TypeError(
-                f"{name} must be a tensor, not {type(x).__name__}: tg.tensor(...) makes one"
-            )
+        _check_tensor(x, name)
     if query.ndim not in (2, 3) or not query.ndim == key.ndim == value.ndim:
         raise ShapeError(
             "query, key and value must have 3 dimensions, or 2 without a batch, but they have "

@@ -4,30 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from tapegrad import Tensor, arange, stack
+from tapegrad import Tensor, arange, get_default_dtype, stack
 from tapegrad.errors import ShapeError
+
+from .tensor_input import floating
 
 __all__ = ["rotary_encoding", "sinusoidal_encoding"]
 
 
-def _angles(positions: Any, features: int, base: Any, dtype: Any) -> Tensor:
-    """positions · base^(-2i/features) for i = 0, 1, ...: in float64, then of the dtype."""
+def _angles(positions: Any, features: int, base: Any) -> Tensor:
+    """positions · base^(-2i/features) for i = 0, 1, ..., in float64."""
     rates = base ** (arange(0, features, 2, dtype="float64") / -max(features, 1))
-    return (positions.unsqueeze(-1) * rates).to(dtype)  # type: ignore[no-any-return]
-
-
-def _sequence(input: Any, positions: Any, at: int, what: str) -> Any:
-    """The positions, by default 0, 1, ... along a dimension of the input."""
-    if not isinstance(input, Tensor):
-        raise TypeError(
-            f"{what}: input must be a tensor, not {type(input).__name__}: tg.tensor(...) makes one"
-        )
-    if input.ndim < 2 or not input.is_floating_point():
-        raise ShapeError(
-            f"{what}: input must be floating and have at least 2 dimensions (length, features), "
-            f"but it has shape {input.shape} and dtype {input.dtype}"
-        )
-    return arange(input.shape[at]) if positions is None else positions
+    return positions.unsqueeze(-1) * rates  # type: ignore[no-any-return]
 
 
 def sinusoidal_encoding(
@@ -47,9 +35,7 @@ def sinusoidal_encoding(
 
     Source: Vaswani et al. (2017), Attention Is All You Need.
     """
-    from tapegrad import get_default_dtype
-
-    angles = _angles(positions, features, base, "float64")
+    angles = _angles(positions, features, base)
     pairs = stack([angles.sin(), angles.cos()], -1).flatten(-2)
     return pairs[..., :features].to(get_default_dtype() if dtype is None else dtype)  # type: ignore[no-any-return]
 
@@ -76,14 +62,20 @@ def rotary_encoding(
 
     Source: Su et al. (2021), RoFormer: Enhanced Transformer with Rotary Position Embedding.
     """
-    positions = _sequence(input, positions, -2, "rotary_encoding")
+    if floating(input, "rotary_encoding").ndim < 2:
+        raise ShapeError(
+            "rotary_encoding: input must have at least 2 dimensions (length, features), but has "
+            f"shape {input.shape}"
+        )
     features = input.shape[-1]
+    if positions is None:
+        positions = arange(input.shape[-2])
     if features % 2:
         raise ShapeError(
             f"rotary_encoding: features turn in pairs, but input of shape {input.shape} has "
             f"{features}, an odd number"
         )
-    angles = _angles(positions, features, base, "float64")
+    angles = _angles(positions, features, base)
     cos, sin = angles.cos().to(input.dtype), angles.sin().to(input.dtype)
     if interleaved:
         a, b = input.unflatten(-1, (features // 2, 2)).unbind(-1)
