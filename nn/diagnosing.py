@@ -85,7 +85,7 @@ class Problem:
 
 HEAD = (
     *("Layer", "Size", "Spread", "Gradient", "Dead", "Saturated"),
-    *("Weight", "Its gradient", "Update", "Condition"),
+    *("Weight", "dL/dW", "Update", "Condition"),
 )
 
 
@@ -99,8 +99,8 @@ class Diagnosis:
     >>> model.weight.data = tg.tensor([[2.0]])
     >>> tg.nn.diagnose(model, "mse", (tg.ones(2, 1), tg.zeros(2, 1)))
     loss 4
-    Layer            Size  Spread  Gradient  Dead  Saturated  Weight  Its gradient  Update  Condition
-    Linear (Linear)     2       0         2                        2             4    0.02          1
+    Layer            Size  Spread  Gradient  Dead  Saturated  Weight  dL/dW  Update  Condition
+    Linear (Linear)     2       0         2                        2      4    0.02          1
     Nothing is wrong.
     """
 

@@ -69,9 +69,10 @@ def lr_range_test(
 
     >>> import tapegrad as tg
     >>> _ = tg.manual_seed(0)
-    >>> x = tg.randn(64, 3)
+    >>> x, noise = tg.randn(64, 3), tg.randn(64, 1)
+    >>> batch = x, x.sum(1, keepdim=True) + noise
     >>> found = tg.nn.lr_range_test(
-    ...     tg.nn.Linear(3, 1), "mse", [(x, x.sum(1, keepdim=True))], min_lr=1e-3, max_lr=100.0)
+    ...     tg.nn.Linear(3, 1), "mse", [batch], min_lr=1e-3, max_lr=100.0)
     >>> 0.01 < found.suggestion < 1.0, found.rates[-1] < 100.0
     (True, True)
 
