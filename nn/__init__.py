@@ -28,10 +28,12 @@ from .normalization import *
 from .padding import *
 from .parameter import *
 from .parameter_containers import *
+from .perceptron import *
 from .pooling import *
 from .positional import *
 from .recurrent import *
 from .recurrent_cells import *
+from .residual import *
 from .sparse import *
 from .transformer import *
 

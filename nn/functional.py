@@ -46,6 +46,7 @@ from .formulas_piecewise import *
 from .formulas_smooth import *
 from .looking_up import embedding
 from .normalizing import batch_norm, group_norm, instance_norm, layer_norm, rms_norm
+from .perceptron_learning import perceptron_rule
 from .positions import rotary_encoding, sinusoidal_encoding
 
 # The losses, by PyTorch's names; the table lists them once. Keras's are other functions.
@@ -96,6 +97,7 @@ __all__ = [
     "one_hot",
     "pad",
     "pairwise_distance",
+    "perceptron_rule",
     "rms_norm",
     "rotary_encoding",
     "scaled_dot_product_attention",

@@ -38,8 +38,9 @@ class _Affine(Module):
         """Set the weight to 1 and the bias to 0."""
         if self.weight is not None:
             init.ones_(self.weight)
-        if self._parameters.get("bias") is not None:
-            init.zeros_(self._parameters["bias"])
+        bias = self._parameters.get("bias")  # RMSNorm has none
+        if bias is not None:
+            init.zeros_(bias)
 
 
 class _Tracking(_Affine):

@@ -95,8 +95,10 @@ class Embedding(Module):
             raise ShapeError(
                 f"from_pretrained: embeddings must be (V, D), but have shape {embeddings.shape}"
             )
+        rows, columns = embeddings.shape
         return cls(
-            *embeddings.shape,
+            rows,
+            columns,
             padding_idx,
             max_norm,
             norm_type,

@@ -73,6 +73,12 @@ ALLOWED = {
     ("nn/training_loop.py", "_step_with_gradients"): "gradients off the tape stay off it",
     ("nn/training_loop.py", "measure"): "metrics are for reports",
     ("nn/training_loop.py", "evaluated"): "an evaluation is for a report",
+    ("nn/perceptron.py", "fit"): "writes weights into leaves, and mistakes decide when to stop",
+    ("nn/perceptron.py", "reset_parameters"): "writes zeros into leaves",
+    ("nn/utils/parametrizations.py", "__init__"): "singular vectors begin off the tape",
+    ("nn/utils/parametrize.py", "_inverse"): "values that are to be written into leaves",
+    ("nn/utils/parametrize.py", "_write"): "writes values into leaves",
+    ("nn/utils/parametrize.py", "remove_parametrizations"): "a value to be written into a leaf",
 }
 
 CUTTING_METHODS = {"item", "numpy", "detach", "tolist", "detach_"}

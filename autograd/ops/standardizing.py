@@ -49,7 +49,7 @@ def _standardize(x: Any, eps: Any, *, axis: tuple[int, ...], centred: bool) -> A
         y, *statistics = _standardize(x.astype(np.float32), eps, axis=axis, centred=centred)
         return y.astype(np.float16), *statistics
     if type(eps) is Batched:  # one of each output for every example, as the rule adds them up
-        x = x + eps * 0.0
+        x = x + np.multiply(eps, 0.0)
     if not centred:
         square = _mean_product(x, x, axis)
         return x * (1.0 / np.sqrt(square + eps)), square

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from . import clip_grad, convert_parameters, rnn
+from . import clip_grad, convert_parameters, parametrizations, parametrize, rnn
 from .clip_grad import *
 from .convert_parameters import *
 
-__all__ = ["rnn", *clip_grad.__all__, *convert_parameters.__all__]
+__all__ = [
+    "parametrizations",
+    "parametrize",
+    "rnn",
+    *clip_grad.__all__,
+    *convert_parameters.__all__,
+]
