@@ -483,7 +483,7 @@ def tensor(
 def _as_array(data: Any, dtype: np.dtype[Any] | None) -> ndarray:
     """A fresh array of ``data`` in the dtype it should have."""
     if isinstance(data, Tensor):
-        data = data._value
+        dtype, data = dtype or data.dtype, data._value  # a value of Python has no dtype itself
     if isinstance(data, (ndarray, np.generic)):
         return np.array(data, dtype=dtype or as_dtype(data.dtype), order="C", subok=False)
     if isinstance(data, (list, tuple)):

@@ -245,3 +245,18 @@ def test_arrays_of_other_byte_order_and_extended_precision():
 def test_what_is_no_number_is_refused_by_name(data):
     with pytest.raises((TypeError, ValueError), match="cannot make a tensor"):
         tg.tensor(data)
+
+
+def test_a_tensor_of_one_number_keeps_its_dtype():
+    """The value of a 0-d float64 tensor is a Python number, which alone would become float32."""
+    x = tg.tensor(0.1, dtype="float64", requires_grad=True)
+    assert tg.tensor(x).dtype == "float64" and tg.tensor(x).item() == 0.1
+    y = tg.tensor(1.0)
+    y.data = x
+    assert y.dtype == "float64"
+    assert tg.tensor(x, dtype="float32").dtype == "float32"
+    assert tg.tensor([x, x]).tolist() == [0.1, 0.1]
+    layer = tg.nn.Module()
+    layer.scale = tg.nn.Parameter(tg.tensor(0.1))
+    layer.double()
+    assert layer.scale.dtype == layer.state_dict()["scale"].dtype == "float64"
