@@ -233,11 +233,11 @@ def nadam(
         g, w = _decayed(g, w, maximize, decay, lr, decoupled_weight_decay)
         mu = beta1 * (1.0 - 0.5 * 0.96 ** (t * fading))
         following = beta1 * (1.0 - 0.5 * 0.96 ** ((t + 1) * fading))
-        product = as_tensor(memory.mu_product, dtype="float64") * mu  # numbers in full precision
+        product = as_tensor(memory.mu_product, dtype="float64") * mu  # in full precision
         m = moving_average(memory.exp_avg, g, beta1)
         v = moving_average(memory.exp_avg_sq, g * g, beta2)
-        of_g = lr * (1.0 - mu) / (1.0 - product)
-        of_m = lr * following / (1.0 - product * following)
+        of_g = as_tensor(lr * (1.0 - mu) / (1.0 - product), dtype=w.dtype)
+        of_m = as_tensor(lr * following / (1.0 - product * following), dtype=w.dtype)
         root = safe_sqrt(v) / (1.0 - beta2**t) ** 0.5
         return w - (g * of_g + m * of_m) / (root + eps), NesterovMoments(
             as_tensor(product, dtype=w.dtype), m, v

@@ -157,9 +157,9 @@ def asgd(
         decay: Any,
     ) -> tuple[Tensor, Average]:
         eta, mu, ax = memory
-        eta, mu = as_tensor(eta, dtype="float64"), as_tensor(mu, dtype="float64")
         g = directed(g, w, maximize, decay)
-        w = w * (1.0 - lambd * eta) - eta * g
+        shrink = 1.0 - lambd * as_tensor(eta, dtype="float64")  # in full precision
+        w = w * _scalar(shrink, w) - eta * g
         ax = ax * (1.0 - mu) + w * mu
         eta = lr / (1.0 + lambd * lr * t) ** alpha
         mu = 1.0 / maximum(t - t0, 1.0)

@@ -81,7 +81,7 @@ def _move(
 ) -> tuple[Tensor, Averaged]:
     """A step of z along a direction, z averaged into x, and the next y between them."""
     lr = lr * min(1.0, t / max(1, warmup))
-    # numbers in full precision
+    # in full precision
     lr_max = maximum(as_tensor(memory.lr_max, dtype="float64"), lr)
     weight = t**r * lr_max**power
     total = as_tensor(memory.weight_sum, dtype="float64") + weight
@@ -89,6 +89,7 @@ def _move(
     # while all rates are 0, z is x and any share will do: that of a plain mean has the derivative
     # of a constant rate
     share = where(empty, 1.0 / t, weight / where(empty, 1.0, total))
+    share = as_tensor(share, dtype=w.dtype)
     z = memory.z - lr * (direction + decay * w)
     x = moving_average(memory.x, z, 1.0 - share)
     total, lr_max = as_tensor(total, dtype=w.dtype), as_tensor(lr_max, dtype=w.dtype)
