@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from tapegrad import Tensor, optim
@@ -93,9 +94,11 @@ def metrics_for(given: Any) -> dict[str, Any]:
 
     if given is None:
         return {}
-    if isinstance(given, str) or callable(given) or hasattr(given, "update"):
-        given = [given]
-    items = given.items() if isinstance(given, dict) else [(None, one) for one in given]
+    if isinstance(given, Mapping):
+        items = list(given.items())
+    else:
+        several = isinstance(given, (list, tuple))
+        items = [(None, one) for one in (given if several else [given])]
     made: dict[str, Any] = {}
     for name, one in items:
         own = hasattr(one, "update") and not inspect.isclass(one)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tapegrad import (
@@ -14,7 +15,7 @@ from tapegrad import (
     no_grad,
     set_rng_state,
 )
-from tapegrad.records import FIRST, LEAF, NOTE, NUMBER, OP, OUTPUT, PICK, anomaly_message
+from tapegrad.records import FIRST, LEAF, NOTE, NUMBER, OP, OUTPUT, PICK, REMEDIES, note_of
 from tapegrad.records import next_number as now
 from tapegrad.tensors import make
 from tapegrad.values import shape_of
@@ -23,6 +24,8 @@ from .feeding import leaves_of
 from .numbers_of import is_finite, number
 
 __all__ = ["NonFiniteLoss"]
+
+AGAIN = "Run once more on the same batch it was finite: something that is not seeded is random."
 
 
 class NonFiniteLoss(FloatingPointError):
@@ -121,60 +124,71 @@ def _given(model: Any, batch: Any) -> str | None:
 
 def _forward(model: Any, again: Callable[[], Tensor]) -> tuple[str | None, str]:
     """The first operation that is not finite, as the tape of another run shows it."""
-    calls: list[tuple[int, int, str]] = []
-    with _called_layers(model, calls), detect_anomaly(check_nan=False):
+    with _called_layers(model) as layers, detect_anomaly(check_nan=False):
         loss = again()
-    found = _first(loss._record)
-    if found is None:
-        return None, "Run once more on the same batch it was finite: something else is random."
-    op = str(found[OP])
-    outputs = _outputs(found)
-    layers = [call for call in calls if call[0] < found[NUMBER] < call[1]]
-    layer = f" in layer {max(layers)[2]}" if layers else ""
-    if any(number(isnan(v).any()) for v in outputs):
-        return (
-            op,
-            f"The first operation is '{op}'{layer}: {anomaly_message(found, 'the forward of')}",
-        )
-    shapes = ", ".join(str(shape_of(v)) for v in found[FIRST::2])
-    stack = found[NOTE].stack if found[NOTE] is not None else None
-    where = f" It was called at:\n{''.join(stack)}" if stack else ""
-    return op, (
-        f"The first operation is '{op}'{layer}: it produced inf (operand shapes: {shapes}); the "
-        f"numbers have grown too large, or it is at a pole.{where}"
-    )
+    records = [r for r in _below(loss._record) if r[OP] is not LEAF and r[OP] is not PICK]
+    bad = [r for r in records if any(not number(isfinite(v).all()) for v in _outputs(r))]
+    if not bad:
+        return None, AGAIN
+    found = min(bad, key=lambda r: r[NUMBER])
+    kind = "NaN" if any(number(isnan(v).any()) for v in _outputs(found)) else "inf"
+    return _said(found, "forward", kind, layers)
 
 
 def _backward(model: Any, again: Callable[[], Tensor]) -> tuple[str | None, str]:
-    """The first rule of a derivative that gave NaN, as the engine's own check shows it."""
+    """The first rule of a derivative whose result is not finite, in another run."""
     for p in model.parameters():
         p.grad = None
-    try:
-        with detect_anomaly():
-            again().backward()
-    except RuntimeError as error:
-        said = str(error)
-        parts = said.split("'")
-        return (parts[1] if len(parts) > 2 else None), said[:1].upper() + said[1:]
-    return None, "It is infinite: a derivative has a pole there, or has grown too large."
+    with _called_layers(model) as layers, detect_anomaly(check_nan=False):
+        loss = again()
+    records = _below(loss._record)
+    arrived: dict[int, str] = {}
+
+    def watch(record: Any) -> Any:
+        def hook(grad: Tensor) -> None:
+            if not number(isfinite(grad).all()):
+                arrived[id(record)] = "NaN" if number(isnan(grad).any()) else "inf"
+
+        return note_of(record).add_hook(hook)
+
+    handles = [watch(record) for record in records]
+    loss.backward()
+    for handle in handles:
+        handle.remove()
+    bad = [record for record in records if id(record) in arrived]
+    if not bad:
+        return None, AGAIN
+    # what uses it has got a finite gradient, for it is later: its rule made this of it
+    last = max(bad, key=lambda r: r[NUMBER])
+    users = [r for r in records if any(operand is last for operand in r[FIRST + 1 :: 2])]
+    return _said(users[0] if users else last, "backward rule", arrived[id(last)], layers)
 
 
-def _first(last: Any) -> Any:
-    """The record of the earliest operation below a record whose result is not finite."""
-    seen, waiting, found = set(), [last], None
+def _said(record: Any, what: str, kind: str, layers: list[tuple[int, int, str]]) -> tuple[str, str]:
+    """The name of an operation, and a sentence on what it made, of what, and where."""
+    op = str(record[OP])
+    inside = [layer for layer in layers if layer[0] < record[NUMBER] < layer[1]]
+    where = f" in layer {max(inside)[2]}" if inside else ""
+    shapes = ", ".join(str(shape_of(v)) for v in record[FIRST::2])
+    hint = REMEDIES.get(op, "") if kind == "NaN" else "It is at a pole, or has grown too large."
+    stack = record[NOTE].stack if record[NOTE] is not None else None
+    called_at = f" It was called at:\n{''.join(stack).rstrip()}" if stack else ""
+    return op, (
+        f"First the {what} of '{op}'{where} produced {kind} (operand shapes: {shapes})."
+        f"{' ' if hint else ''}{hint}{called_at}"
+    )
+
+
+def _below(last: Any) -> list[Any]:
+    """A record and all that it was made of."""
+    seen: dict[int, Any] = {}
+    waiting = [last]
     while waiting:
         record = waiting.pop()
-        if record is None or id(record) in seen:
-            continue
-        seen.add(id(record))
-        waiting += record[FIRST + 1 :: 2]
-        if record[OP] is LEAF or record[OP] is PICK:
-            continue
-        if found is not None and record[NUMBER] > found[NUMBER]:
-            continue
-        if any(not number(isfinite(v).all()) for v in _outputs(record)):
-            found = record
-    return found
+        if record is not None and id(record) not in seen:
+            seen[id(record)] = record
+            waiting += record[FIRST + 1 :: 2]
+    return list(seen.values())
 
 
 def _outputs(record: Any) -> list[Tensor]:
@@ -184,27 +198,26 @@ def _outputs(record: Any) -> list[Tensor]:
     return [value for value in made if value.is_floating_point()]
 
 
-class _called_layers:
+@contextmanager
+def _called_layers(model: Any) -> Iterator[list[tuple[int, int, str]]]:
     """Inside, every call of a layer is noted: the numbers of the records before and after it."""
+    calls: list[tuple[int, int, str]] = []
+    handles: list[Any] = []
 
-    def __init__(self, model: Any, calls: list[tuple[int, int, str]]) -> None:
-        self.model, self.calls = model, calls
-        self.handles: list[Any] = []
-
-    def __enter__(self) -> None:
-        for name, module in self.model.named_modules():
-            if name and not any(True for _ in module.children()):
-                self._watch(f"{name!r} ({type(module).__name__})", module)
-
-    def _watch(self, shown: str, module: Any) -> None:
+    def watch(shown: str, module: Any) -> None:
         began: list[int] = []
-        self.handles += [
-            module.register_forward_pre_hook(lambda m, args: began.append(now())),
+        handles.append(module.register_forward_pre_hook(lambda m, args: began.append(now())))
+        handles.append(
             module.register_forward_hook(
-                lambda m, args, out: self.calls.append((began.pop(), now(), shown))
-            ),
-        ]
+                lambda m, args, out: calls.append((began.pop(), now(), shown))
+            )
+        )
 
-    def __exit__(self, *exc: object) -> None:
-        for handle in self.handles:
+    for name, module in model.named_modules():
+        if name:
+            watch(f"{name!r} ({type(module).__name__})", module)
+    try:
+        yield calls
+    finally:
+        for handle in handles:
             handle.remove()

@@ -318,13 +318,13 @@ class Trainer:
         self._begin(called_back, {"epochs": 1, "steps": feed.length, "verbose": verbose})
         outputs: list[Any] = []
         try:
-            called_back.call("on_predict_begin")
+            called_back.call("on_predict_begin", {})
             with evaluating(self), no_grad():
                 for i, (inputs, _, _) in enumerate(feed.epoch()):
-                    called_back.call("on_predict_batch_begin", i)
+                    called_back.call("on_predict_batch_begin", i, {})
                     outputs.append(called(self.model, inputs))
                     called_back.call("on_predict_batch_end", i, {"outputs": outputs[-1]})
-            called_back.call("on_predict_end")
+            called_back.call("on_predict_end", {})
         finally:
             for callback in called_back:
                 callback.close()

@@ -100,11 +100,11 @@ class TrainingLoop:
             self.logs.measured = False
             for metric in self.metrics.values():
                 metric.reset()
-            callbacks.call("on_epoch_begin", self.epoch)
+            callbacks.call("on_epoch_begin", self.epoch, {})
         trainer.model.train()
         switch(trainer.optimizer, "train")
         for batch in self.feed.epoch(self.batch):
-            callbacks.call("on_train_batch_begin", self.batch)
+            callbacks.call("on_train_batch_begin", self.batch, {})
             self._train_on(batch)
             callbacks.call("on_train_batch_end", self.batch, self.logs)
             self.batch += 1
@@ -234,11 +234,11 @@ def evaluated(trainer: Any, feed: Feed, callbacks: CallbackList) -> dict[str, An
     """The loss and the metrics over all batches, in evaluation mode, with averaged weights."""
     loss, metrics = RunningMean(), fresh_metrics(trainer.metrics)
     logs = RunningLogs(loss, metrics)
-    callbacks.call("on_test_begin")
+    callbacks.call("on_test_begin", {})
     with evaluating(trainer), no_grad():
         penalty = trainer.penalties()
         for i, (x, y, w) in enumerate(feed.epoch()):
-            callbacks.call("on_test_batch_begin", i)
+            callbacks.call("on_test_batch_begin", i, {})
             prediction = called(trainer.model, x)
             value = trainer.loss(prediction, y, combined(w, None, y))
             loss.add(number(value if penalty is None else value + penalty), samples_in(x))

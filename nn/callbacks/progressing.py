@@ -49,13 +49,12 @@ class Progress(Callback):
         """Begin a bar."""
         self._began = time.monotonic()
         if self.verbose == 1:
-            self._begin(f"Epoch {epoch + 1}/{self.params['epochs']}")
+            self._begin_epoch(epoch)
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Begin the bar of an epoch that is resumed in its middle."""
         if self._bar is None and self.verbose == 1:
-            self.on_epoch_begin(self.trainer.epoch)
-            self._bar.update(batch)  # type: ignore[unreachable]
+            self._begin_epoch(self.trainer.epoch).update(batch)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Move the bar."""
@@ -108,10 +107,14 @@ class Progress(Callback):
         self._end(None)
         self._training = False
 
-    def _begin(self, title: str) -> None:
+    def _begin_epoch(self, epoch: int) -> Any:
+        return self._begin(f"Epoch {epoch + 1}/{self.params['epochs']}")
+
+    def _begin(self, title: str) -> Any:
         self._end(None)
         self._bar = self._make(total=self.params["steps"], desc=title, unit="batch")
         self._shown = 0.0
+        return self._bar
 
     def _move(self, logs: Any) -> None:
         if self._bar is None:
