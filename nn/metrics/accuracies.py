@@ -9,6 +9,7 @@ from tapegrad import Tensor, isnan, tensor
 from .arranging import (
     decided,
     last_classes,
+    not_empty,
     operands,
     same_shape,
     top,
@@ -32,14 +33,8 @@ def _share_of(right: Tensor) -> Statistics:
 
 def share(statistics: Statistics) -> Tensor:
     """The right ones of all; ValueError when there are none."""
-    return over(statistics["right"], statistics["count"])
-
-
-def over(total: Tensor, count: Tensor) -> Tensor:
-    """A mean; ValueError over nothing."""
-    if not count:
-        raise ValueError("there are no samples to take the mean of")
-    return total / count
+    not_empty("accuracy", statistics["count"])
+    return statistics["right"] / statistics["count"]
 
 
 def _binary(

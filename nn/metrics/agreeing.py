@@ -5,9 +5,18 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from tapegrad import Tensor, as_tensor, bincount, isnan, nan, where
+from tapegrad import Tensor, as_tensor, bincount, isnan, nan, tensor, where
 
-from .arranging import decided, in_range, last_classes, operands, top, whole, zeros_and_ones
+from .arranging import (
+    decided,
+    in_range,
+    last_classes,
+    not_empty,
+    operands,
+    top,
+    whole,
+    zeros_and_ones,
+)
 from .streaming import Row, Statistics
 
 __all__ = ["confusion_matrix", "f1", "precision", "recall"]
@@ -68,7 +77,8 @@ def _counts(
         found = (actual[predicted == actual], predicted, actual)
         counts = [bincount(v, minlength=least).double() for v in found]
     kind = "several labels at once" if classes < 0 else "classes"
-    return {"labels": kind, **dict(zip(("right", "predicted", "actual"), counts))}
+    count = tensor(len(actual)).double()
+    return {"labels": kind, "count": count, **dict(zip(("right", "predicted", "actual"), counts))}
 
 
 def _averaged(
@@ -84,6 +94,7 @@ def _averaged(
     """
     if average not in _AVERAGES:
         raise ValueError(f"{what}: average is one of {_AVERAGES}, not {average!r}")
+    not_empty(what, statistics["count"])
     right, predicted, actual = (statistics[k] for k in ("right", "predicted", "actual"))
     several = statistics["labels"] != "classes"
     if average == "binary":
@@ -273,6 +284,7 @@ def _pairs(
 
 def _matrix(statistics: Statistics, normalize: str | None = None) -> Tensor:
     matrix: Tensor = statistics["matrix"]
+    not_empty("confusion_matrix", matrix.sum())
     sums = {"true": (1,), "pred": (0,), "all": (0, 1)}
     if normalize is None:
         return matrix.long()

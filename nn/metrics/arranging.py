@@ -47,6 +47,12 @@ def same_shape(what: str, input: Tensor, target: Tensor) -> None:
         )
 
 
+def not_empty(what: str, count: Tensor) -> None:
+    """Refuse to say something of no samples."""
+    if not count:
+        raise ValueError(f"{what}: there are no samples")
+
+
 def class_dim(what: str, input: Tensor, target: Tensor, dim: int | None) -> int:
     """Which dimension of the scores is that of the classes, where the target has one less.
 

@@ -8,8 +8,7 @@ from typing import Any
 
 from tapegrad import Tensor, as_tensor, nan, tensor, where
 
-from .accuracies import over
-from .arranging import alike
+from .arranging import alike, not_empty
 from .streaming import Row, Statistics
 
 __all__ = ["mae", "mape", "mse", "r2", "rmse"]
@@ -22,7 +21,8 @@ def _summed(what: str, input: Any, target: Any, error: Any) -> Statistics:
 
 
 def _mean(statistics: Statistics) -> Tensor:
-    return over(statistics["total"], statistics["count"])
+    not_empty("a mean error", statistics["count"])
+    return statistics["total"] / statistics["count"]
 
 
 def _absolute(input: Any, target: Any) -> Statistics:
@@ -132,7 +132,7 @@ def _together(parts: Sequence[Statistics]) -> Statistics:
 
 def _determination(statistics: Statistics) -> Tensor:
     count, spread, error = (statistics[k] for k in ("count", "spread", "error"))
-    over(error.sum(), count)  # refuses no samples
+    not_empty("r2", count)
     if count < 2:
         warnings.warn("r2 of less than two samples is not defined", stacklevel=4)
         return as_tensor(nan, dtype="float64")

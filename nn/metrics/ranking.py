@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tapegrad import Tensor, as_tensor, sigmoid, softmax
+from tapegrad import Tensor, as_tensor, softmax
 
 from .arranging import last_classes, operands, zeros_and_ones
 from .streaming import Row, Statistics, joined
@@ -29,16 +29,18 @@ def _scored(
     input, target = operands(what, input, target)
     if input.shape == target.shape:
         labels = zeros_and_ones(what, target)
-        scores = sigmoid(input.double()) if from_logits else input.double()
+        scores = input.double()  # logits are in the order of their probabilities, and not rounded
         if input.ndim < 2:
             return {"of": "two classes", "input": scores.reshape(-1), "target": labels.reshape(-1)}
         width = input.shape[-1]
         scores, labels = scores.reshape(-1, width), labels.reshape(-1, width)
         return {"of": "several labels at once", "input": scores, "target": labels}
     scores, labels = last_classes(what, input, target, dim, None)
-    scores = softmax(scores.double(), dim=-1) if from_logits else scores.double()
+    scores = scores.double()
     if scores.shape[-1] == 2:
-        return {"of": "two classes", "input": scores[:, 1], "target": labels}
+        score = scores[:, 1] - scores[:, 0] if from_logits else scores[:, 1]
+        return {"of": "two classes", "input": score, "target": labels}
+    scores = softmax(scores, dim=-1) if from_logits else scores
     return {"of": "classes", "input": scores, "target": labels}
 
 

@@ -6,8 +6,7 @@ from typing import Any
 
 from tapegrad import Tensor, log_softmax, tensor
 
-from .accuracies import over
-from .arranging import last_classes, operands
+from .arranging import last_classes, not_empty, operands
 from .streaming import Row, Statistics
 
 __all__ = ["perplexity"]
@@ -29,7 +28,8 @@ def _surprise(
 
 
 def _exponential(statistics: Statistics) -> Tensor:
-    return over(statistics["total"], statistics["count"]).exp()
+    not_empty("perplexity", statistics["count"])
+    return (statistics["total"] / statistics["count"]).exp()
 
 
 def perplexity(
