@@ -106,7 +106,9 @@ class Flat:
 
     def refresh(self) -> None:
         """Let aliases that are numbers see what was written (views see it by themselves)."""
-        refresh(self.tensors)
+        for tensor in self.tensors:
+            if tensor._views is not None:
+                tensor._views.refresh()
 
 
 def writing(tensor: Tensor, value: Tensor) -> list[Call]:
