@@ -102,6 +102,7 @@ def everything_public():
             "schedules",
             "lr_scheduler",
             "callbacks",
+            "data",
             "metrics",
         ):
             if inspect.ismodule(getattr(module, inner, None)):

@@ -36,7 +36,9 @@ def as_tensors(data: Any, dtype: Any = None, *, name: str = "data") -> Any:
     if isinstance(data, Mapping):
         return {key: as_tensors(v, dtype, name=f"{name}[{key!r}]") for key, v in data.items()}
     if isinstance(data, (list, tuple)):
-        if any(hasattr(v, "dtype") or _is_frame(v) or isinstance(v, Mapping) for v in data):
+        if hasattr(data, "_fields") or any(
+            hasattr(v, "dtype") or _is_frame(v) or isinstance(v, Mapping) for v in data
+        ):
             parts = [as_tensors(v, dtype, name=f"{name}[{i}]") for i, v in enumerate(data)]
             return type(data)(parts) if type(data) in (list, tuple) else type(data)(*parts)
         return _numbers(data, dtype, name)

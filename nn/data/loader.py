@@ -22,6 +22,9 @@ from .samplers import (
 
 __all__ = ["DataLoader"]
 
+#: Stands for the sampler's state in a pass over an IterableDataset that has no samples left.
+_EXHAUSTED = "exhausted"
+
 
 class DataLoader:
     """Batches of a dataset, in order or shuffled anew for every pass.
@@ -145,31 +148,38 @@ class DataLoader:
     def __iter__(self) -> Iterator[Any]:
         resume, self._resume = self._resume, None
         over, start = resume or (0, None)
+        begun = self._pass = _Pass(over, start)
         if self._is_iterable:
-            batches = self._read(iter(self.dataset))
+            # a pass that ended with a batch that was not full has nothing left
+            nothing = start == _EXHAUSTED
+            begun.batches = iter(()) if nothing else self._read(iter(self.dataset), begun)
         else:
             now = sampler_state(self._order)
             if resume is None:
                 choose(self._order)
-                start = sampler_state(self._order)
+                begun.start = sampler_state(self._order)
             else:
                 load_sampler_state(self._order, start)
             order = iter(self._order)
             next(itertools.islice(order, over, over), None)  # what is over is not fetched
             if resume is not None:
                 load_sampler_state(self._order, now)
-            batches = map(self._fetch, order)
-        self._pass = _Pass(batches, over, start)
-        return self._pass
+            begun.batches = map(self._fetch, order)
+        return begun
 
-    def _read(self, samples: Iterator[Any]) -> Iterator[Any]:
+    def _read(self, samples: Iterator[Any], begun: _Pass) -> Iterator[Any]:
         """Batches of samples that come one after another."""
         if self.batch_size is None:
             yield from map(self.collate_fn, samples)
             return
         while samples_of_batch := list(itertools.islice(samples, self.batch_size)):
-            if len(samples_of_batch) == self.batch_size or not self.drop_last:
+            if len(samples_of_batch) == self.batch_size:
                 yield self.collate_fn(samples_of_batch)
+                continue
+            if not self.drop_last:
+                begun.start = _EXHAUSTED
+                yield self.collate_fn(samples_of_batch)
+            return
 
     def _fetch(self, index: Any) -> Any:
         """The batch, or without batches the sample, at an index."""
@@ -264,15 +274,16 @@ class DataLoader:
 class _Pass:
     """One pass: its batches, how many of them are over, and the sampler's state before it."""
 
-    def __init__(self, batches: Iterator[Any], over: int, start: Any) -> None:
-        self._batches, self.over, self.start, self.ended = batches, over, start, False
+    def __init__(self, over: int, start: Any) -> None:
+        self.batches: Iterator[Any] = iter(())
+        self.over, self.start, self.ended = over, start, False
 
     def __iter__(self) -> Iterator[Any]:
         return self
 
     def __next__(self) -> Any:
         try:
-            batch = next(self._batches)
+            batch = next(self.batches)
         except StopIteration:
             self.ended = True
             raise
