@@ -118,7 +118,9 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
             return self
         if self.shape:
             raise Untraceable("an array of another dtype")
-        return self.trace.note("cast", (self,), settle(np.dtype(dtype).type(self.example)), dtype)
+        with np.errstate(all="ignore"):
+            example = settle(np.dtype(dtype).type(self.example))
+        return self.trace.note("cast", (self,), example, dtype)
 
     def copy(self) -> Traced:
         return self
