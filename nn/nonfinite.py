@@ -42,16 +42,20 @@ class NonFiniteLoss(FloatingPointError):
 
 
 class Before:
-    """The state of the random numbers and of a model's buffers, to which one can return."""
+    """The state of the random numbers and of buffers, to which one can return.
 
-    def __init__(self, model: Any) -> None:
+    ``holders``: the dicts in which modules have their buffers.
+    """
+
+    def __init__(self, holders: list[dict[str, Any]]) -> None:
         self._random = get_rng_state()
-        self._buffers = [
-            (module._buffers, name, buffer, buffer.clone())
-            for module in model.modules()
-            for name, buffer in module._buffers.items()
-            if buffer is not None
-        ]
+        with no_grad():
+            self._buffers = [
+                (holder, name, buffer, buffer.clone())
+                for holder in holders
+                for name, buffer in holder.items()
+                if buffer is not None
+            ]
 
     def restore(self) -> None:
         """Return to it."""
@@ -64,10 +68,11 @@ class Before:
 
 def bad_gradient(named: list[tuple[str, Tensor]]) -> str | None:
     """The name of a parameter whose gradient is not finite; None if there is none."""
+    grads = [p.grad.detach().numpy() for _, p in named if p.grad is not None]
+    # what is not finite makes a sum that is not; asked in every step, so of bare arrays
+    if is_finite(sum(grad.sum().item() for grad in grads)):
+        return None
     with no_grad():
-        sums = [p.grad.sum() for _, p in named if p.grad is not None]
-        if not sums or is_finite(number(sum(sums[1:], sums[0]))):
-            return None  # what is not finite makes a sum that is not
         for name, p in named:
             if p.grad is not None and not number(isfinite(p.grad).all()):
                 return name

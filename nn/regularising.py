@@ -28,8 +28,10 @@ class Penalties:
 
     def __call__(self) -> Tensor | None:
         """The penalty at the parameters as they are."""
+        if not self.parts:
+            return None
         trained = [p for p in self.parameters if p.requires_grad]
-        if not self.parts or not trained:
+        if not trained:
             return None
         terms = [penalty(trained, setting) for penalty, setting in self.parts]
         return sum(terms[1:], terms[0])

@@ -32,7 +32,8 @@ class Checkpoints:
             raise ValueError(f"save_every must be 'epoch' or a number of batches, not {every!r}")
         self.path = None if folder is None else checkpoint_path(folder)
         self.every = every
-        self.waiting: list[Path] = []  # where else the run is to be saved next
+        self.waiting: list[Path] = []  # where the run is to be saved next
+        self._written = False
 
     def due(self, batches_seen: int) -> None:
         """Note that a batch is over."""
@@ -52,16 +53,30 @@ class Checkpoints:
     def write(self, loop: Any) -> None:
         """Save where it was asked for."""
         if self.waiting:
+            if not self._written:
+                self._clear()
+            self._written = True
             state = snapshot(loop)
             for path in self.waiting:
                 save(state, path)
             self.waiting = []
+
+    def _clear(self) -> None:
+        """Remove what a run left that was killed as it wrote."""
+        if self.path is not None:
+            for part in self.path.parent.glob(f".{self.path.name}.*"):
+                part.unlink(missing_ok=True)
 
 
 def checkpoint_path(place: str | os.PathLike[str]) -> Path:
     """The file of a checkpoint: in the folder, or the file itself."""
     path = Path(place)
     return path if path.suffix == ".safetensors" else path / NAME
+
+
+def is_same_place(a: Any, b: Any) -> bool:
+    """Whether two folders or files hold one checkpoint."""
+    return checkpoint_path(a).absolute() == checkpoint_path(b).absolute()
 
 
 def found_checkpoint(place: Any, begins: bool) -> dict[str, Any] | None:

@@ -17,7 +17,7 @@ from .feeding import Feed, called, feed_of, split_off
 from .module import Module
 from .nonfinite import NonFiniteLoss
 from .regularising import Penalties
-from .resuming import Checkpoints, found_checkpoint, restore
+from .resuming import Checkpoints, found_checkpoint, is_same_place, restore
 from .training_loop import TrainingLoop, evaluated, evaluating, switch
 from .weighing import BatchLoss, ClassWeights
 
@@ -216,7 +216,7 @@ class Trainer:
         if validation_data is not None:
             size = validation_batch_size or batch_size
             validation = _validation_of(validation_data, dtype, size, validation_steps)
-        begins = checkpoint is not None and checkpoint == resume_from
+        begins = None not in (checkpoint, resume_from) and is_same_place(checkpoint, resume_from)
         if checkpoint is None and resume_from is not None:
             checkpoint = resume_from
         checkpoints = Checkpoints(checkpoint, save_every)

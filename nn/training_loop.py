@@ -73,6 +73,7 @@ class TrainingLoop:
         self._pending = 0.0  # samples whose gradients wait for the others of their step
         self._batches_pending = 0
         self._named = list(trainer.model.named_parameters())
+        self._buffers = [m._buffers for m in trainer.model.modules() if m._buffers]
         kinds = (LBFGS, SAM)
         self._needs_closure = isinstance(trainer.optimizer, kinds)
         if self._needs_closure and trainer.gradient_accumulation_steps > 1:
@@ -170,7 +171,7 @@ class TrainingLoop:
             return whole, (loss if once else whole) * weighted, prediction
 
         def closure() -> Tensor:
-            before = Before(trainer.model)
+            before = Before(self._buffers)
             # of a sum over batches the penalty is a part once
             once = sums and self._batches_pending > 0
             loss, toward, prediction = compute(share, once)
@@ -194,7 +195,8 @@ class TrainingLoop:
             self._stepped()
             return first[0]
         if not self._batches_pending:
-            trainer.model.zero_grad()
+            for _, p in self._named:
+                p.grad = None
         closure()
         self._pending += 0.0 if sums else share
         self._batches_pending += 1

@@ -66,6 +66,7 @@ ALLOWED = {
     ("nn/numbers_of.py", "number"): "numbers of logs, and decisions by metrics",
     ("nn/numbers_of.py", "is_finite"): "numbers of logs, and decisions by metrics",
     ("nn/feeding.py", "split_off"): "a number of samples",
+    ("nn/nonfinite.py", "__init__"): "a copy of values, off the tape",
     ("nn/nonfinite.py", "restore"): "writes values back into buffers",
     ("nn/nonfinite.py", "bad_gradient"): "whether a step may be made",
     ("nn/resuming.py", "restore_random_states"): "the states of random numbers",

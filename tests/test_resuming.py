@@ -1,5 +1,6 @@
 """A run that is killed and resumed ends bit for bit where the unbroken one ends."""
 
+import contextlib
 import os
 import random
 import signal
@@ -279,6 +280,36 @@ def test_more_epochs_afterwards(tmp_path):
     part.fit(X, Y, epochs=4, verbose=0, resume_from=tmp_path)
     assert same(part.model.state_dict(), whole.model.state_dict())
     assert same(part.history.history, whole.history.history)
+
+
+def test_parts_of_files_are_cleared(tmp_path):
+    left = tmp_path / ".checkpoint.safetensors.abc"
+    left.write_bytes(b"a part")
+    small().fit(X, Y, verbose=0, checkpoint=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.safetensors"]
+
+
+def test_the_same_call_begins_and_goes_on(tmp_path):
+    whole = small()
+    whole.fit(X, Y, batch_size=6, epochs=3, verbose=0)
+    folders = {"checkpoint": tmp_path, "resume_from": str(tmp_path), "save_every": 3}
+    for stop in (5, 3, 100):
+        trainer = small()
+        with contextlib.suppress(KeyboardInterrupt):
+            trainer.fit(X, Y, batch_size=6, epochs=3, verbose=0, callbacks=Stopped(stop), **folders)
+    assert same(trainer.model.state_dict(), whole.model.state_dict())
+
+
+class Stopped(nn.callbacks.Callback):
+    """An interruption after so many batches of this process."""
+
+    def __init__(self, batches):
+        self.left = batches
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.left -= 1
+        if self.left < 0:
+            raise KeyboardInterrupt
 
 
 def test_from_a_model_checkpoint(tmp_path):
