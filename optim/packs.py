@@ -22,6 +22,9 @@ from .rule import Rule, State, at
 #: Programs by what they are for: settings that are no numbers, dtype, what is remembered.
 Programs = dict[Any, list[Program]]
 
+#: A parameter of so many elements is a pack by itself, computed with where it lies.
+LARGE = 32_768
+
 __all__ = ["Pack", "Packing", "Programs", "Remembered"]
 
 
@@ -159,6 +162,8 @@ class Packing:
                 continue
             states[i] = known[p] if p in known else rule.init([p])  # type: ignore[union-attr]
             kind = _kind_of(states[i], p)
+            if kind and p.numel() >= LARGE:  # to lay it beside others would cost more than it saves
+                kind = id(p)
             together.setdefault(kind, []).append(i) if kind else self.rest.append(i)
         self.members = list(together.values())
         self.packs = [
