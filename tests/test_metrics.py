@@ -360,6 +360,15 @@ def test_positions_that_do_not_count():
         metrics.accuracy(x, t)
 
 
+def test_logits_are_not_taken_for_probabilities():
+    logits, bits = tg.tensor([0.3, 4.0]), tg.tensor([0, 1])
+    for metric in (metrics.accuracy, metrics.binary_accuracy, metrics.f1):
+        with pytest.raises(ValueError, match=r"entry \[1\] is .*from_logits=True"):
+            metric(logits, bits)
+        assert metric(logits, bits, threshold=1.0) == 1  # scores of another kind
+    assert metrics.accuracy(logits, bits, from_logits=True).item() == 0.5
+
+
 def test_ties_and_thresholds():
     assert metrics.accuracy(tg.tensor([[1.0, 1.0]]), tg.tensor([0])) == 1  # the first of equals
     assert metrics.top_k_accuracy(tg.tensor([[1.0, 1.0, 1.0]]), tg.tensor([2]), k=1) == 1

@@ -333,6 +333,28 @@ def losses_table() -> list[str]:
     return lines
 
 
+def metrics_table() -> list[str]:
+    """A section about the rows of the table of metrics."""
+    lines = [
+        "## Metrics by name",
+        "",
+        "The table of metrics. Each goes by any of its names in `nn.metrics.get`, where case, "
+        "spaces and punctuation do not matter. *Like* says with which of scikit-learn's functions "
+        "the tests compare values. *Keeps* says what is kept of the batches of an epoch.",
+        "",
+        "| function | other names | better | like | keeps |",
+        "|---|---|---|---|---|",
+    ]
+    for row in tg.nn.metrics.METRICS:
+        names = ", ".join(f"`{name}`" for name in row.names)
+        better = {"max": "more", "min": "less", "": ""}[row.better]
+        peer = f"`{row.peer}`" if row.peer else ""
+        keeps = "all samples" if row.keeps_samples else "sums"
+        cells = (f"[`{row.name}`](#tg.nn.metrics.{row.name})", names, better, peer, keeps)
+        lines.append("| " + " | ".join(cells) + " |")
+    return [*lines, ""]
+
+
 def row_of(function: Any, rows: list[Row]) -> str:
     """The line about one loss, from its rows."""
     names = dict.fromkeys(f"`{name}`" for row in rows for name in row.names)
@@ -549,8 +571,10 @@ def reference() -> str:
                 body += entry(name, thing, known)
         constants = [constant_entry(name, thing) for name, thing in named if not callable(thing)]
         body += [*constants, ""] if constants else []
-    contents += ["- [Losses by name](#losses-by-name)", "- [Primitives](#primitives)"]
-    lines = [*HEAD.splitlines(), "", *contents, "", *body, *losses_table(), *primitives_table()]
+    contents += ["- [Losses by name](#losses-by-name)", "- [Metrics by name](#metrics-by-name)"]
+    contents.append("- [Primitives](#primitives)")
+    tables = [*losses_table(), *metrics_table(), *primitives_table()]
+    lines = [*HEAD.splitlines(), "", *contents, "", *body, *tables]
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -43,7 +43,7 @@ def _binary(
     what = "binary_accuracy"
     input, target = operands(what, input, target)
     same_shape(what, input, target)
-    predicted = decided(input, threshold, from_logits) if input.dtype.kind == "f" else input
+    predicted = decided(what, input, threshold, from_logits) if input.dtype.kind == "f" else input
     return _share_of(predicted == zeros_and_ones(what, target))
 
 
@@ -54,9 +54,11 @@ def binary_accuracy(
 
     ``input``: probabilities, or with ``from_logits`` logits, of any shape (or integers and
     booleans: the labels predicted); ``target``: 0 and 1, of the same shape, every one of which
-    counts. A probability equal to the threshold is a 0.
+    counts. A probability equal to the threshold is a 0. A threshold that is not between 0 and 1 is
+    for scores of another kind.
 
-    Raises ValueError for shapes that differ, other targets, and no samples.
+    Raises ValueError for shapes that differ, other targets, no samples, and numbers that are no
+    probabilities without ``from_logits``.
 
     >>> import tapegrad as tg
     >>> tg.nn.metrics.binary_accuracy(tg.tensor([0.9, 0.2, 0.6]), tg.tensor([1, 0, 0])).item()

@@ -47,7 +47,7 @@ def _classes(
         for indices in (predicted, actual):
             in_range(what, indices)
         return predicted, actual, 0
-    predicted = decided(input, threshold, from_logits) if input.dtype.kind == "f" else input
+    predicted = decided(what, input, threshold, from_logits) if input.dtype.kind == "f" else input
     actual = zeros_and_ones(what, target)
     if input.ndim < 2:
         return predicted.reshape(-1).long(), actual.reshape(-1), 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tapegrad import Tensor, argmax, as_tensor, check, logit, movedim, stop_gradient
+from tapegrad.losses.checks import inside
 from tapegrad.ops.engine import all_between
 
 
@@ -122,8 +123,13 @@ def in_range(what: str, indices: Tensor, classes: int | None = None) -> None:
     )
 
 
-def decided(input: Tensor, threshold: float, from_logits: bool) -> Tensor:
-    """Which probabilities (or logits) are above a threshold, which is one for probabilities."""
+def decided(what: str, input: Tensor, threshold: float, from_logits: bool) -> Tensor:
+    """Which probabilities (or logits) are above a threshold, which is one for probabilities.
+
+    A threshold that is not between 0 and 1 is one for other scores, which may be any.
+    """
+    if not from_logits and 0.0 < threshold < 1.0:
+        inside(what, "input", input, 0.0, 1.0, "say from_logits=True where these are logits")
     return input > (logit(as_tensor(threshold, dtype="float64")) if from_logits else threshold)
 
 
