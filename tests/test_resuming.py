@@ -282,6 +282,16 @@ def test_more_epochs_afterwards(tmp_path):
     assert same(part.history.history, whole.history.history)
 
 
+def test_a_run_that_stopped_early_stays_so(tmp_path):
+    def stop():
+        return nn.callbacks.EarlyStopping("loss", min_delta=100.0, patience=2)
+
+    small().fit(X, Y, epochs=9, verbose=0, checkpoint=tmp_path, callbacks=stop())
+    resumed = small()
+    resumed.fit(X, Y, epochs=9, verbose=0, resume_from=tmp_path, callbacks=stop())
+    assert resumed.history.epoch == [0, 1, 2]
+
+
 def test_parts_of_files_are_cleared(tmp_path):
     left = tmp_path / ".checkpoint.safetensors.abc"
     left.write_bytes(b"a part")

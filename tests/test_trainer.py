@@ -593,10 +593,12 @@ class Spoiled(nn.Module):
         super().__init__()
         self.how, self.calls = how, 0
         self.register_buffer("seen", tg.zeros(()))
+        self.register_buffer("kept", tg.zeros(2))
 
     def forward(self, x):
         with tg.no_grad():
-            self.seen = self.seen + 1
+            self.seen = self.seen + 1  # one buffer is replaced, the other changed in place
+            self.kept += 1
         x = x + 0.0 * tg.rand(*x.shape)
         if self.seen.item() < 3:
             return x
@@ -638,7 +640,7 @@ def test_stops_where_it_stops_being_finite(how, operation, said, steps):
     assert same(weights(made), before[0])
     assert repr(made.optimizer.state_dict()) == repr(before[1])
     assert tg.get_rng_state().tolist() == before[2]
-    assert model[1].seen.item() == 2  # buffers, too
+    assert model[1].seen.item() == 2 and model[1].kept.tolist() == [2.0, 2.0]  # buffers, too
     assert all(p.grad is None for p in model.parameters())
     if "gradient" not in said:
         assert "in layer '1' (Spoiled)" in str(error)
