@@ -94,7 +94,19 @@ def test_char_lm():
     assert len(shown.partition("What it writes:")[2]) > 300
 
 
-@pytest.mark.parametrize("name", ["hyper_towers.py", "learned_rates.py"])
+def test_nine_steps():
+    pytest.importorskip("sklearn")
+    shown = run("nine_steps.py", "--epochs", "2")
+    assert re.findall(r"^(\d) [A-Z]\w+:", shown, re.MULTILINE) == list("123456789")
+    assert "1149 + 288 + 360 pictures" in shown
+    found = re.findall(r"^ +(\S+) +(\d+) +(\d\.\d) +\S+ +(\S+)%$", shown, re.MULTILINE)
+    rate, hidden, smoothing, right = max(found, key=lambda row: float(row[3]))
+    assert f"rate={float(rate)}, hidden={hidden}, smoothing={smoothing}" in shown
+    assert len(found) == 8 and float(right) > 95.0
+    assert float(re.search(r"(\S+)% of the test part right", shown)[1]) > 95.0
+
+
+@pytest.mark.parametrize("name", ["hyper_towers.py", "learned_rates.py", "nine_steps.py"])
 def test_without_scikit_learn_the_extra_is_named(name):
     code = (
         "import runpy, sys\n"
