@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,7 +118,7 @@ def loss_landscape(
         return LossLandscape(steps, [[at(a, b) for b in steps] for a in steps], here)
 
 
-def _like_filters(params: dict[str, Tensor], generator: Any) -> dict[str, Tensor]:
+def _like_filters(params: Mapping[str, Tensor], generator: Any) -> dict[str, Tensor]:
     """A random direction with, for every unit, the size of its weights."""
     found = {}
     for name, p in params.items():
@@ -132,7 +132,7 @@ def _like_filters(params: dict[str, Tensor], generator: Any) -> dict[str, Tensor
     return found
 
 
-def _checked(params: dict[str, Tensor], direction: Any) -> dict[str, Tensor]:
+def _checked(params: Mapping[str, Tensor], direction: Any) -> dict[str, Tensor]:
     """A direction that was given, with zeros where it says nothing."""
     unknown = set(direction) - set(params)
     if unknown:
