@@ -103,7 +103,9 @@ class MultiheadAttention(Module):
             self.in_proj_bias = Parameter(empty(3 * embed_dim, device=device, dtype=dtype))
         else:
             self.register_parameter("in_proj_bias", None)
-        self.out_proj = NonDynamicallyQuantizableLinear(embed_dim, embed_dim, bias, dtype=dtype)
+        self.out_proj = NonDynamicallyQuantizableLinear(
+            embed_dim, embed_dim, bias, device=device, dtype=dtype
+        )
         for name in ("bias_k", "bias_v"):
             made = empty(1, 1, embed_dim, device=device, dtype=dtype) if add_bias_kv else None
             self.register_parameter(name, None if made is None else Parameter(made))

@@ -47,6 +47,7 @@ class _Convolution(Module):
         groups: int,
         bias: bool,
         padding_mode: str,
+        device: Any,
         dtype: Any,
     ) -> None:
         super().__init__()
@@ -77,9 +78,11 @@ class _Convolution(Module):
         first, second = in_channels, out_channels
         if not self.is_transposed:
             first, second = second, first
-        self.weight = Parameter(empty(first, second // groups, *self.kernel_size, dtype=dtype))
+        self.weight = Parameter(
+            empty(first, second // groups, *self.kernel_size, device=device, dtype=dtype)
+        )
         if bias:
-            self.bias = Parameter(empty(out_channels, dtype=dtype))
+            self.bias = Parameter(empty(out_channels, device=device, dtype=dtype))
         else:
             self.register_parameter("bias", None)
         self.reset_parameters()
@@ -140,6 +143,7 @@ class _Forward(_Convolution):
         groups: int = 1,
         bias: bool = True,
         padding_mode: str = "zeros",
+        device: Any = None,
         dtype: Any = None,
     ) -> None:
         super().__init__(
@@ -153,6 +157,7 @@ class _Forward(_Convolution):
             groups,
             bias,
             padding_mode,
+            device,
             dtype,
         )
 
@@ -223,6 +228,7 @@ class _Transposed(_Convolution):
         bias: bool = True,
         dilation: Any = 1,
         padding_mode: str = "zeros",
+        device: Any = None,
         dtype: Any = None,
     ) -> None:
         if padding_mode != "zeros":
@@ -240,6 +246,7 @@ class _Transposed(_Convolution):
             groups,
             bias,
             padding_mode,
+            device,
             dtype,
         )
 

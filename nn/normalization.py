@@ -29,9 +29,11 @@ class _Affine(Module):
     weight: Tensor | None
     bias: Tensor | None
 
-    def _make(self, shape: tuple[int, ...], weight: bool, bias: bool, dtype: Any) -> None:
+    def _make(
+        self, shape: tuple[int, ...], weight: bool, bias: bool, device: Any, dtype: Any
+    ) -> None:
         for name, is_there in (("weight", weight), ("bias", weight and bias)):
-            made = Parameter(empty(shape, dtype=dtype)) if is_there else None
+            made = Parameter(empty(shape, device=device, dtype=dtype)) if is_there else None
             self.register_parameter(name, made)
 
     def reset_parameters(self) -> None:
@@ -58,16 +60,21 @@ class _Tracking(_Affine):
         momentum: Any,
         affine: bool,
         track_running_stats: bool,
+        device: Any,
         dtype: Any,
         bias: bool,
     ) -> None:
         super().__init__()
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
-        self._make((num_features,), affine, bias, dtype)
+        self._make((num_features,), affine, bias, device, dtype)
         tracked = track_running_stats
-        self.register_buffer("running_mean", zeros(num_features, dtype=dtype) if tracked else None)
-        self.register_buffer("running_var", ones(num_features, dtype=dtype) if tracked else None)
+        self.register_buffer(
+            "running_mean", zeros(num_features, device=device, dtype=dtype) if tracked else None
+        )
+        self.register_buffer(
+            "running_var", ones(num_features, device=device, dtype=dtype) if tracked else None
+        )
         self.register_buffer("num_batches_tracked", tensor(0) if tracked else None)
         self.reset_parameters()
 
@@ -107,11 +114,14 @@ class _BatchNorm(_Tracking):
         momentum: Any = 0.1,
         affine: bool = True,
         track_running_stats: bool = True,
+        device: Any = None,
         dtype: Any = None,
         *,
         bias: bool = True,
     ) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype, bias)
+        super().__init__(
+            num_features, eps, momentum, affine, track_running_stats, device, dtype, bias
+        )
 
     def forward(self, input: Tensor) -> Tensor:
         """The normalised batch; while training the running statistics follow it."""
@@ -179,11 +189,14 @@ class _InstanceNorm(_Tracking):
         momentum: Any = 0.1,
         affine: bool = False,
         track_running_stats: bool = False,
+        device: Any = None,
         dtype: Any = None,
         *,
         bias: bool = True,
     ) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype, bias)
+        super().__init__(
+            num_features, eps, momentum, affine, track_running_stats, device, dtype, bias
+        )
 
     def forward(self, input: Tensor) -> Tensor:
         """The normalised examples; while training the running statistics follow them."""
@@ -252,6 +265,7 @@ class GroupNorm(_Affine):
         num_channels: int,
         eps: Any = 1e-5,
         affine: bool = True,
+        device: Any = None,
         dtype: Any = None,
         *,
         bias: bool = True,
@@ -263,7 +277,7 @@ class GroupNorm(_Affine):
             )
         self.num_groups, self.num_channels = num_groups, num_channels
         self.eps, self.affine = eps, affine
-        self._make((num_channels,), affine, bias, dtype)
+        self._make((num_channels,), affine, bias, device, dtype)
         self.reset_parameters()
 
     def forward(self, input: Tensor) -> Tensor:
@@ -298,12 +312,13 @@ class LayerNorm(_Affine):
         eps: Any = 1e-5,
         elementwise_affine: bool = True,
         bias: bool = True,
+        device: Any = None,
         dtype: Any = None,
     ) -> None:
         super().__init__()
         self.normalized_shape = _lengths(normalized_shape)
         self.eps, self.elementwise_affine = eps, elementwise_affine
-        self._make(self.normalized_shape, elementwise_affine, bias, dtype)
+        self._make(self.normalized_shape, elementwise_affine, bias, device, dtype)
         self.reset_parameters()
 
     def forward(self, input: Tensor) -> Tensor:
@@ -336,13 +351,14 @@ class RMSNorm(_Affine):
         normalized_shape: int | Sequence[int],
         eps: Any = None,
         elementwise_affine: bool = True,
+        device: Any = None,
         dtype: Any = None,
     ) -> None:
         super().__init__()
         self.normalized_shape = _lengths(normalized_shape)
         self.eps, self.elementwise_affine = eps, elementwise_affine
-        made = Parameter(empty(self.normalized_shape, dtype=dtype)) if elementwise_affine else None
-        self.register_parameter("weight", made)
+        made = empty(self.normalized_shape, device=device, dtype=dtype)
+        self.register_parameter("weight", Parameter(made) if elementwise_affine else None)
         self.reset_parameters()
 
     def forward(self, input: Tensor) -> Tensor:

@@ -35,11 +35,17 @@ class Perceptron(Module):
     gradients through stochastic neurons for conditional computation.
     """
 
-    def __init__(self, in_features: int, straight_through: bool = False, dtype: Any = None) -> None:
+    def __init__(
+        self,
+        in_features: int,
+        straight_through: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
         super().__init__()
         self.in_features, self.straight_through = in_features, straight_through
-        self.weight = Parameter(zeros(in_features, dtype=dtype))
-        self.bias = Parameter(zeros((), dtype=dtype))
+        self.weight = Parameter(zeros(in_features, device=device, dtype=dtype))
+        self.bias = Parameter(zeros((), device=device, dtype=dtype))
         #: Of the last :meth:`fit`: how many mistakes each pass through the samples made.
         self.mistakes: list[int] = []
 

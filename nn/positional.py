@@ -102,11 +102,12 @@ class LearnedPositionalEncoding(_Added):
         max_len: int = 512,
         dropout: float = 0.0,
         batch_first: bool = False,
+        device: Any = None,
         dtype: Any = None,
     ) -> None:
         super().__init__(d_model, dropout, batch_first)
         self.max_len = max_len
-        self.weight = Parameter(empty(max_len, d_model, dtype=dtype))
+        self.weight = Parameter(empty(max_len, d_model, device=device, dtype=dtype))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

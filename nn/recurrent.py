@@ -32,6 +32,7 @@ class _Recurrent(Module):
         dropout: float,
         bidirectional: bool,
         proj_size: int,
+        device: Any,
         dtype: Any,
     ) -> None:
         super().__init__()
@@ -80,7 +81,7 @@ class _Recurrent(Module):
             for suffix in ("", "_reverse")[:directions]:
                 names = {key: f"{key}_l{layer}{suffix}" for key in shapes}
                 for key, shape in shapes.items():
-                    setattr(self, names[key], Parameter(empty(*shape, dtype=dtype)))
+                    setattr(self, names[key], Parameter(empty(*shape, device=device, dtype=dtype)))
                 self._names.append(list(names.values()))
         self.reset_parameters()
 
@@ -277,12 +278,22 @@ class RNN(_Recurrent):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        device: Any = None,
         dtype: Any = None,
     ) -> None:
         if nonlinearity not in ("tanh", "relu"):
             raise ValueError(f"RNN: nonlinearity must be 'tanh' or 'relu', not {nonlinearity!r}")
         super().__init__(
-            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, dtype
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            0,
+            device,
+            dtype,
         )
         self.nonlinearity = nonlinearity
 
@@ -326,6 +337,7 @@ class LSTM(_Recurrent):
         dropout: float = 0.0,
         bidirectional: bool = False,
         proj_size: int = 0,
+        device: Any = None,
         dtype: Any = None,
     ) -> None:
         super().__init__(
@@ -337,6 +349,7 @@ class LSTM(_Recurrent):
             dropout,
             bidirectional,
             proj_size,
+            device,
             dtype,
         )
 
@@ -380,10 +393,20 @@ class GRU(_Recurrent):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        device: Any = None,
         dtype: Any = None,
     ) -> None:
         super().__init__(
-            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, dtype
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            0,
+            device,
+            dtype,
         )
 
     def _direction(self, x: Any, states: Any, weights: Any, sizes: Any, reverse: bool) -> Any:

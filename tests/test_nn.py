@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import pytest
 
@@ -120,3 +122,31 @@ def test_a_small_network_learns_xor():
         nn.functional.cross_entropy(model(x), y).backward()
         optimizer.step()
     assert nn.metrics.accuracy(model(x), y).item() == 1.0
+
+
+TAKE_A_DTYPE = sorted(
+    name
+    for name in nn.__all__
+    if isinstance(thing := getattr(nn, name), type) and issubclass(thing, nn.Module)
+    if "dtype" in inspect.signature(thing).parameters
+)
+
+
+@pytest.mark.parametrize("name", TAKE_A_DTYPE)
+def test_layers_take_a_device_before_the_dtype_as_torchs(name):
+    kind = getattr(nn, name)
+    taken = inspect.signature(kind).parameters
+    names = list(taken)
+    assert names.index("device") == names.index("dtype") - 1
+    needed = {n: 3 for n, p in taken.items() if p.default is p.empty}
+    if "nhead" in needed:
+        needed["nhead"] = 1
+    if name == "Transformer":
+        needed = {"d_model": 4, "nhead": 2, "dim_feedforward": 3}
+    if name == "MultiheadAttention":
+        needed = {"embed_dim": 4, "num_heads": 2}
+    made = kind(**needed, device="cpu", dtype="float64")
+    assert {p.dtype for p in made.parameters()} <= {np.dtype("float64")}
+    if list(made.parameters()):
+        with pytest.raises(RuntimeError, match="cuda"):
+            kind(**needed, device="cuda")
