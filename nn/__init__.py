@@ -44,6 +44,7 @@ if _TYPE_CHECKING:
 
     from . import callbacks, data, metrics, utils
     from .diagnosing import Diagnosis, LayerHealth, Problem, diagnose
+    from .estimators import TapegradClassifier, TapegradRegressor
     from .landscapes import LossLandscape, loss_landscape
     from .rate_range import RateRange, lr_range_test
     from .summarizing import Summary, SummaryRow, summary
@@ -65,6 +66,7 @@ _LATER: dict[str, str | None] = {
     **dict.fromkeys(("LossLandscape", "loss_landscape"), "landscapes"),
     **dict.fromkeys(("RateRange", "lr_range_test"), "rate_range"),
     **dict.fromkeys(("NonFiniteLoss", "Trainer"), "trainer"),
+    **dict.fromkeys(("TapegradClassifier", "TapegradRegressor"), "estimators"),
 }
 
 __all__ = [
