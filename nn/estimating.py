@@ -115,7 +115,22 @@ class Estimator(Base):
     def _train(
         self, X: Any, y: Any, sample_weight: Any, fresh: bool, part: bool = False, **known: Any
     ) -> Any:
-        """Train until it is done, or with ``part`` for one pass over the data."""
+        """Train until it is done, or with ``part`` for one pass over the data.
+
+        If beginning anew fails, all is as before: an earlier model and its classes stay together.
+        """
+        before = dict(vars(self))
+        try:
+            return self._trained(X, y, sample_weight, fresh, part, **known)
+        except BaseException:
+            if fresh:
+                vars(self).clear()
+                vars(self).update(before)
+            raise
+
+    def _trained(
+        self, X: Any, y: Any, sample_weight: Any, fresh: bool, part: bool, **known: Any
+    ) -> Any:
         from sklearn.utils.validation import validate_data
 
         self._refuse_settings()
@@ -171,7 +186,7 @@ class Estimator(Base):
                 f"{watched} was still falling after max_iter={self.max_iter} epochs: more may do "
                 "better; tol=None, without early_stopping, says that so many are wanted",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
     def _begin(self, X: Any) -> None:

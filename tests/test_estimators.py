@@ -310,6 +310,24 @@ def test_says_when_it_is_not_done():
         assert Classifier(learning_rate=0.0, n_iter_no_change=4).fit(X, y).n_iter_ == 5
 
 
+def test_a_fit_that_fails_leaves_the_last_one():
+    X, y = blobs()
+    fitted = Classifier((4,), random_state=0, **QUICK).fit(X, y)
+    before = fitted.predict(X)
+    fitted.set_params(loss="hinge_of_no_kind")
+    with pytest.raises(ValueError, match="hinge_of_no_kind"):
+        fitted.fit(X[:, :1], np.array(["a", "b"])[y % 2])
+    assert (fitted.predict(X) == before).all() and fitted.n_features_in_ == 2
+    fitted.set_params(loss="log_loss")
+    with pytest.raises(ValueError, match="unseen"):
+        fitted.partial_fit(X, y + 1)
+    with pytest.raises(ValueError, match="features"):
+        fitted.partial_fit(X[:, :1], y)
+    assert (fitted.predict(X) == before).all() and fitted.n_iter_ == 30
+    with pytest.raises(ValueError, match="hinge_of_no_kind"):
+        Classifier(loss="hinge_of_no_kind").fit(X, y).model_
+
+
 def mlp(n_features, n_outputs, width=7):
     return tg.nn.Sequential(
         tg.nn.Linear(n_features, width), tg.nn.BatchNorm1d(width), tg.nn.Linear(width, n_outputs)
