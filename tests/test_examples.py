@@ -106,7 +106,20 @@ def test_nine_steps():
     assert float(re.search(r"(\S+)% of the test part right", shown)[1]) > 95.0
 
 
-@pytest.mark.parametrize("name", ["hyper_towers.py", "learned_rates.py", "nine_steps.py"])
+def test_diabetes(tmp_path):
+    pytest.importorskip("sklearn")
+    shown = run("diabetes.py", "--epochs", "20", "--splits", "1", "--out", str(tmp_path))
+    rows = re.findall(r"^(\S.*?) +(\d+\.\d) +(\d+\.\d) +\d+\.\d +(\d+\.\d)$", shown, re.MULTILINE)
+    errors = {name: [float(error) for error in row] for name, *row in rows}
+    none, few, many = errors.pop("the median")
+    assert few < errors["MSE"][1] and many < errors.pop("MSE")[2]
+    assert len(errors) == 3
+    assert all(row[0] < 0.75 * none and row[2] < many for row in errors.values())
+
+
+@pytest.mark.parametrize(
+    "name", ["diabetes.py", "hyper_towers.py", "learned_rates.py", "nine_steps.py"]
+)
 def test_without_scikit_learn_the_extra_is_named(name):
     code = (
         "import runpy, sys\n"
