@@ -81,3 +81,22 @@ def test_losses(capsys):
         "no loss is called",
     ):
         assert refusal in printed
+
+
+def test_training(capsys):
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    pytest.importorskip("sklearn")
+    pyplot.switch_backend("Agg")
+    found = {}
+    for source in code_of("03_training.ipynb"):
+        exec(source, found)
+    pyplot.close("all")
+    assert found["test_accuracy"] > 0.95 and found["cnn_accuracy"] > 0.97
+    assert found["found"].verdicts == ("vanishing",)
+    assert {"exploding", "saturation"} <= set(found["found_loud"].verdicts)
+    sick, *healthy = found["cured"].values()
+    assert sick < 0.2 and min(healthy) > 0.85
+    assert 1e-3 < found["test"].suggestion < 0.1
+    assert found["way"].values[0] > found["way"].here > min(found["way"].values)
+    assert found["slope"] == pytest.approx(found["difference"], rel=1e-5)
+    assert capsys.readouterr().out.count("healthy") == 3
