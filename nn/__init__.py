@@ -11,8 +11,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
-from tapegrad import losses as _losses
-
 # A file of layers takes one line here; its public names are those in its __all__.
 from . import functional, init
 from .activations import *
@@ -23,6 +21,7 @@ from .convolution import *
 from .distances import *
 from .dropout import *
 from .linear import *
+from .loss_modules import LOSS_MODULES as _LOSS_MODULES
 from .module import *
 from .normalization import *
 from .padding import *
@@ -37,8 +36,7 @@ from .residual import *
 from .sparse import *
 from .transformer import *
 
-# The loss classes appear here under their PyTorch names; the table of losses lists them once.
-# Keras's do not: its CosineSimilarity is a loss, PyTorch's a layer.
+# The classes of losses are modules here; the table of losses lists them once.
 if _TYPE_CHECKING:
     from tapegrad.losses import *
 
@@ -49,11 +47,7 @@ if _TYPE_CHECKING:
     from .rate_range import RateRange, lr_range_test
     from .summarizing import Summary, SummaryRow, summary
     from .trainer import NonFiniteLoss, Trainer
-globals().update(
-    (row.form.__name__, row.form)
-    for row in _losses.LOSSES
-    if row.form and "keras" not in row.form.__module__
-)
+globals().update(_LOSS_MODULES)
 
 #: What is loaded when first asked for: a module (None), or the module in which a name lies.
 _LATER: dict[str, str | None] = {

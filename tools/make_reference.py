@@ -30,6 +30,7 @@ import tapegrad as tg
 from tapegrad import methods
 from tapegrad.losses.families import FAMILIES
 from tapegrad.losses.table import Row
+from tapegrad.nn.loss_modules import LossModule
 from tapegrad.registry import Primitive
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -223,6 +224,9 @@ def entry(name: str, thing: Any, known: dict[int, str]) -> list[str]:
     first = known.get(id(thing)) or own_name(name, thing)
     if first != name:
         return [*lines, f"The same as [{first}](#{first}).", ""]
+    if inspect.isclass(thing) and issubclass(thing, LossModule):
+        first = known[id(thing.form)]
+        return [*lines, f"[{first}](#{first}), which is a module here.", ""]
     known[id(thing)] = name
     signature = None if is_error(thing) else signature_of(thing)
     if signature is not None:
