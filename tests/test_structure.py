@@ -87,26 +87,20 @@ def public(module, prefix):
                 yield f"{prefix}.{name}", thing
 
 
+def modules_shown(module, path):
+    """A module and those that it shows, with the names by which one gets there."""
+    yield path, module
+    for name in getattr(module, "__all__", ()):
+        inner = getattr(module, name)
+        if inspect.ismodule(inner) and inner.__name__.startswith("tapegrad."):
+            yield from modules_shown(inner, f"{path}.{name}")
+
+
 def everything_public():
     found = dict(public(tg, "tg"))
     for name in ("autograd", "func", "linalg", "losses", "nn", "optim"):
-        try:
-            module = getattr(tg, name)
-        except AttributeError:
-            continue
-        found.update(public(module, f"tg.{name}"))
-        for inner in (
-            "functional",
-            "init",
-            "utils",
-            "schedules",
-            "lr_scheduler",
-            "callbacks",
-            "data",
-            "metrics",
-        ):
-            if inspect.ismodule(getattr(module, inner, None)):
-                found.update(public(getattr(module, inner), f"tg.{name}.{inner}"))
+        for path, module in modules_shown(getattr(tg, name), f"tg.{name}"):
+            found.update(public(module, path))
     return found
 
 
