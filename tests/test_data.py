@@ -1,9 +1,12 @@
 """Data: datasets, samplers, loaders that resume, splits, standardising, frames."""
 
 import collections
+import copy
+import pickle
 import subprocess
 import sys
 import warnings
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -216,7 +219,9 @@ def test_orders():
     [
         ({"num_workers": 2}, "num_workers=2 .*made in this one"),
         ({"prefetch_factor": 2}, "prefetch_factor"),
-        ({"batch_size": 0}, "at least 1"),
+        ({"batch_size": 0}, "batch_size must be a positive integer, not 0"),
+        ({"batch_size": 2.0}, "positive integer, not 2.0"),
+        ({"batch_size": "2"}, "positive integer, not '2'"),
         ({"shuffle": True, "sampler": [0]}, "shuffle and sampler exclude"),
         ({"batch_sampler": [[0]], "batch_size": 2}, "leave out batch_size"),
         ({"batch_size": None, "drop_last": True}, "no drop_last"),
@@ -392,6 +397,27 @@ def test_what_is_over_is_not_fetched():
     other = data.DataLoader(Logged(6), 2)
     other.load_state_dict(state)
     assert [b.tolist() for b in other] == [[4, 5]] and fetched == [4, 5]
+
+
+def test_settings_are_those_it_was_made_with():
+    loader = data.DataLoader(range(6), 2)
+    for name in ("dataset", "batch_size", "sampler", "batch_sampler", "drop_last"):
+        with pytest.raises(ValueError, match=f"{name} .* make another DataLoader"):
+            setattr(loader, name, 3)
+    assert [len(batch) for batch in loader] == [2, 2, 2]
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_copies_in_the_middle_of_a_pass(copied):
+    loader = data.DataLoader(range(7), 2, shuffle=True)
+    batches = iter(loader)
+    next(batches)
+    copy_of_it = copied(loader)
+    other = data.DataLoader(range(7), 2, shuffle=True)
+    other.load_state_dict(copy_of_it.state_dict())
+    assert len(list(copy_of_it)) == 4  # a pass of its own
+    rest = [batch.tolist() for batch in batches]
+    assert [batch.tolist() for batch in other] == rest
 
 
 def test_a_pass_left_and_one_begun():
@@ -695,6 +721,7 @@ def test_frames():
     [
         (np.array(["Rome", "Oslo"], object), TypeError, "column 'c' holds str such as 'Rome'"),
         (np.array(["Rome"]), TypeError, "column 'c' holds <U4"),
+        (np.array([Decimal("1.5")]), TypeError, "column 'c' holds Decimal such as"),
         (np.array(["2020-01-01"], "datetime64[D]"), TypeError, "column 'c' holds datetime64"),
         ([1.0, np.nan, np.nan], ValueError, "column 'c' has 2 missing values, the first in row 1"),
         (np.array([None, 1], object), ValueError, "column 'c' has 1 missing value, .* row 0"),

@@ -133,7 +133,7 @@ def _column(column: Any, name: str) -> Tensor:
         values = values.tolist()
         missing = [i for i, value in enumerate(values) if _is_missing(value)]
         _refuse_missing(missing, name)
-        strange = [v for v in values if not hasattr(v, "__float__")]
+        strange = [v for v in values if not isinstance(v, (int, float)) and not hasattr(v, "dtype")]
         if strange:
             raise TypeError(
                 f"{name} holds {type(strange[0]).__name__} such as {strange[0]!r}, not numbers: "

@@ -16,6 +16,7 @@ from .samplers import (
     SequentialSampler,
     choose,
     load_sampler_state,
+    positive,
     sampler_state,
     unresumable_sampler,
 )
@@ -24,6 +25,9 @@ __all__ = ["DataLoader"]
 
 #: Stands for the sampler's state in a pass over an IterableDataset that has no samples left.
 _EXHAUSTED = "exhausted"
+
+#: What a loader was made with, of which its sampler and its place in a pass are made.
+_SETTINGS = ("dataset", "batch_size", "sampler", "batch_sampler", "drop_last")
 
 
 class DataLoader:
@@ -107,8 +111,8 @@ class DataLoader:
             )
         if batch_size is None and drop_last:
             raise ValueError("DataLoader: without batches (batch_size=None) there is no drop_last")
-        if batch_size is not None and (isinstance(batch_size, bool) or batch_size < 1):
-            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+        if batch_size is not None:
+            batch_size = positive("DataLoader", "batch_size", batch_size)
         self.dataset, self.generator, self.drop_last = dataset, generator, drop_last
         self.num_workers, self.pin_memory = 0, pin_memory
         self.batch_size = None if batch_sampler is not None else batch_size
@@ -131,6 +135,13 @@ class DataLoader:
         self.collate_fn = collate_fn or (default_collate if self._in_batches else default_convert)
         self._pass: _Pass | None = None  # the one begun last
         self._resume: tuple[int, Any] | None = None  # the place where the next pass begins
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _SETTINGS and "_resume" in vars(self):
+            raise ValueError(
+                f"{name} is settled when a DataLoader is made: make another DataLoader"
+            )
+        super().__setattr__(name, value)
 
     @property
     def _order(self) -> Any:
@@ -277,6 +288,10 @@ class _Pass:
     def __init__(self, over: int, start: Any) -> None:
         self.batches: Iterator[Any] = iter(())
         self.over, self.start, self.ended = over, start, False
+
+    def __getstate__(self) -> dict[str, Any]:
+        # a copy of a loader knows the place, but the pass itself goes on elsewhere
+        return {**vars(self), "batches": iter(())}
 
     def __iter__(self) -> Iterator[Any]:
         return self

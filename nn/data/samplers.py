@@ -129,7 +129,7 @@ class _Drawn(Sampler):
             self.generator.set_state(state)
 
 
-def _positive(what: str, name: str, value: Any) -> int:
+def positive(what: str, name: str, value: Any) -> int:
     if isinstance(value, bool) or not hasattr(type(value), "__index__") or value <= 0:
         raise ValueError(f"{what}: {name} must be a positive integer, not {value!r}")
     return operator.index(value)
@@ -162,7 +162,7 @@ class RandomSampler(_Drawn):
         self.data_source, self.replacement, self._wanted = data_source, replacement, num_samples
         if num_samples is None and not len(data_source):
             raise ValueError("RandomSampler: the dataset is empty, there is nothing to draw from")
-        _positive("RandomSampler", "num_samples", self.num_samples)
+        positive("RandomSampler", "num_samples", self.num_samples)
 
     @property
     def num_samples(self) -> int:
@@ -222,7 +222,7 @@ class WeightedRandomSampler(_Drawn):
         generator: Generator | None = None,
     ) -> None:
         super().__init__(generator)
-        self.num_samples = _positive("WeightedRandomSampler", "num_samples", num_samples)
+        self.num_samples = positive("WeightedRandomSampler", "num_samples", num_samples)
         if not isinstance(replacement, bool):
             raise ValueError(
                 f"WeightedRandomSampler: replacement is True or False, not {replacement!r}"
@@ -259,7 +259,7 @@ class BatchSampler(Sampler):
 
     def __init__(self, sampler: Iterable[int], batch_size: int, drop_last: bool) -> None:
         self.sampler = sampler
-        self.batch_size = _positive("BatchSampler", "batch_size", batch_size)
+        self.batch_size = positive("BatchSampler", "batch_size", batch_size)
         if not isinstance(drop_last, bool):
             raise ValueError(f"BatchSampler: drop_last is True or False, not {drop_last!r}")
         self.drop_last = drop_last
