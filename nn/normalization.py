@@ -10,7 +10,9 @@ from tapegrad import Tensor, empty, ones, tensor, zeros
 from . import init
 from .functional import batch_norm, group_norm, instance_norm, layer_norm, rms_norm
 from .module import Module
+from .normalizing import lengths
 from .parameter import Parameter
+from .tensor_input import floating
 
 __all__ = [
     "BatchNorm1d",
@@ -91,7 +93,7 @@ class _Tracking(_Affine):
         super().reset_parameters()
 
     def _check_input_dim(self, input: Tensor) -> None:
-        if input.ndim not in self.dims:
+        if floating(input, type(self).__name__).ndim not in self.dims:
             said = " or ".join(f"{n}D" for n in self.dims)
             raise ValueError(
                 f"expected {said} input (got {input.ndim}D input, of shape {input.shape})"
@@ -316,7 +318,7 @@ class LayerNorm(_Affine):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        self.normalized_shape = _lengths(normalized_shape)
+        self.normalized_shape = lengths(normalized_shape, "LayerNorm")
         self.eps, self.elementwise_affine = eps, elementwise_affine
         self._make(self.normalized_shape, elementwise_affine, bias, device, dtype)
         self.reset_parameters()
@@ -355,7 +357,7 @@ class RMSNorm(_Affine):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        self.normalized_shape = _lengths(normalized_shape)
+        self.normalized_shape = lengths(normalized_shape, "RMSNorm")
         self.eps, self.elementwise_affine = eps, elementwise_affine
         made = empty(self.normalized_shape, device=device, dtype=dtype)
         self.register_parameter("weight", Parameter(made) if elementwise_affine else None)
@@ -370,7 +372,3 @@ class RMSNorm(_Affine):
         return (
             f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
         )
-
-
-def _lengths(shape: int | Sequence[int]) -> tuple[int, ...]:
-    return (shape,) if isinstance(shape, int) else tuple(shape)

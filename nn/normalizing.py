@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from math import prod
 from typing import Any
@@ -219,20 +220,32 @@ def _more_than_one(what: str, count: int, shape: Any) -> None:
         )
 
 
-def _last(input: Tensor, lengths: Any, what: str, **given: Tensor | None) -> tuple[int, ...]:
+def lengths(normalized_shape: Any, what: str) -> tuple[int, ...]:
+    """A normalized shape, which may be one number, as a tuple."""
+    one = hasattr(normalized_shape, "__index__")
+    try:
+        return tuple(operator.index(n) for n in ((normalized_shape,) if one else normalized_shape))
+    except TypeError:
+        raise TypeError(
+            f"{what}: normalized_shape is an integer or several, not {normalized_shape!r}"
+        ) from None
+
+
+def _last(
+    input: Tensor, normalized_shape: Any, what: str, **given: Tensor | None
+) -> tuple[int, ...]:
     """The dimensions of a normalized shape, which the input must end in."""
-    lengths = (lengths,) if isinstance(lengths, int) else tuple(lengths)
-    shape, n = floating(input, what).shape, len(lengths)
-    if not n or shape[-n:] != lengths:
+    last = lengths(normalized_shape, what)
+    shape, n = floating(input, what).shape, len(last)
+    if not n or shape[-n:] != last:
         raise ShapeError(
-            f"{what}: given normalized_shape={list(lengths)}, the input must have at least one "
+            f"{what}: given normalized_shape={list(last)}, the input must have at least one "
             f"dimension and end in these lengths, but has shape {shape}"
         )
     for name, value in given.items():
-        if value is not None and value.shape != lengths:
+        if value is not None and value.shape != last:
             raise ShapeError(
-                f"{what}: {name} must have the shape {lengths} that is normalized, not "
-                f"{value.shape}"
+                f"{what}: {name} must have the shape {last} that is normalized, not {value.shape}"
             )
     return tuple(range(len(shape) - n, len(shape)))
 

@@ -305,6 +305,22 @@ def test_errors(call, words):
         call()
 
 
+def test_layers_refuse_what_is_no_tensor():
+    for layer in (nn.BatchNorm1d(2), nn.InstanceNorm1d(2), nn.LayerNorm(2), nn.GroupNorm(1, 2)):
+        with pytest.raises(TypeError, match="must be a tensor, not list"):
+            layer([[1.0, 2.0], [3.0, 4.0]])
+
+
+def test_lengths_of_the_normalized_shape():
+    for one in (2, np.int64(2), [2], (2,)):
+        assert nn.LayerNorm(one).normalized_shape == nn.RMSNorm(one).normalized_shape == (2,)
+        assert F.layer_norm(tg.ones(3, 2), one).shape == (3, 2)
+    for wrong in (2.0, "2", [2.0]):
+        for call in (nn.LayerNorm, nn.RMSNorm, lambda shape: F.layer_norm(tg.ones(3, 2), shape)):
+            with pytest.raises(TypeError, match="normalized_shape is an integer or several"):
+                call(wrong)
+
+
 @pytest.mark.parametrize("wrong", [[[1.0, 2.0]], tg.tensor([[1, 2], [3, 4]])])
 def test_wrong_kinds_of_input(wrong):
     for call in (
