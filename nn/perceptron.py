@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tapegrad import Tensor, check, no_grad, zeros
+from tapegrad import Tensor, as_tensor, check, isfinite, no_grad, zeros
 from tapegrad.errors import ShapeError
 
 from .functional import perceptron_rule, step, step_straight_through
@@ -64,18 +64,20 @@ class Perceptron(Module):
         above = input @ self.weight + self.bias
         return step_straight_through(above) if self.straight_through else step(above)
 
-    def fit(self, input: Tensor, target: Tensor, lr: Any = 1.0, epochs: int = 100) -> Perceptron:
+    def fit(self, input: Any, target: Any, lr: Any = 1.0, epochs: int = 100) -> Perceptron:
         """Go through the samples until none is wrong; returns self.
 
         Each step is :func:`tapegrad.nn.functional.perceptron_rule`. ``input``: (N, in_features),
-        ``target``: (N,) of zeros and ones. At most ``epochs`` passes, since samples that no
-        hyperplane separates never end; ``mistakes`` has one count for each. If one does separate
-        them by γ and none is longer than R (each with a 1 for b at its end), there are at most
+        ``target``: (N,) of zeros and ones, as tensors, arrays or lists. At most ``epochs`` passes,
+        since samples that no hyperplane separates never end; ``mistakes`` has one count for each.
+        If one does separate them by γ and none is longer than R (each with a 1 for b at its end), there are at most
         (R/γ)² mistakes in all: Novikoff (1962), On convergence proofs on perceptrons. Nothing is
         recorded.
 
-        Raises ValueError for other targets or shapes; weights are left alone then.
+        Raises ValueError for other targets or shapes, and for inputs that are not finite; weights
+        are left alone then.
         """
+        input, target = as_tensor(input), as_tensor(target)
         if input.ndim != 2 or input.shape[1] != self.in_features:
             raise ShapeError(
                 f"Perceptron.fit: input must be (N, {self.in_features}), but has shape "
@@ -87,6 +89,7 @@ class Perceptron(Module):
                 f"{target.shape}"
             )
         check((target == 0) | (target == 1), "Perceptron.fit: targets must be 0 or 1")
+        check(isfinite(input), "Perceptron.fit: inputs must be finite")
         self.mistakes = []
         with no_grad():
             target = target.to(self.weight.dtype)

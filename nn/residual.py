@@ -27,7 +27,8 @@ class Residual(Module):
     front of the block, so that the way through all shortcuts stays free (He et al. 2016):
     y = block(activation(x)) + x. A projection then sees activation(x), too.
 
-    Raises ValueError when block and shortcut give different shapes, which are not broadcast.
+    Raises TypeError for what is no module, or gives no tensor; ValueError when block and shortcut
+    give different shapes, which are not broadcast.
 
     >>> import tapegrad as tg
     >>> nn = tg.nn
@@ -56,6 +57,12 @@ class Residual(Module):
         pre_activation: bool = False,
     ) -> None:
         super().__init__()
+        _must_be("a module", "block", block, isinstance(block, Module))
+        if shortcut is not None:
+            _must_be("a module", "shortcut", shortcut, isinstance(shortcut, Module))
+        if activation is not None:
+            fits = callable(activation) and not isinstance(activation, type)
+            _must_be("a module or function", "activation", activation, fits)
         if pre_activation and activation is None:
             raise ValueError("Residual: pre_activation=True needs an activation: nn.ReLU()")
         self.block = block
@@ -68,6 +75,12 @@ class Residual(Module):
         inner = activation(input) if self.pre_activation and activation is not None else input
         added = self.block(inner)
         passed = input if isinstance(self.shortcut, Identity) else self.shortcut(inner)
+        for name, value in (("block", added), ("shortcut", passed)):
+            if not isinstance(value, Tensor):
+                raise TypeError(
+                    f"Residual: the {name} gives a {type(value).__name__}, which cannot be added: "
+                    "wrap it in a module that returns the one tensor that counts"
+                )
         if added.shape != passed.shape:
             raise ShapeError(
                 f"Residual: for an input of shape {input.shape} the block gives {added.shape} and "
@@ -80,6 +93,14 @@ class Residual(Module):
     def extra_repr(self) -> str:
         """Where the activation is."""
         return "" if self.activation is None else f"pre_activation={self.pre_activation}"
+
+
+def _must_be(kind: str, name: str, value: Any, fits: bool) -> None:
+    if not fits:
+        given = type(value).__name__
+        if isinstance(value, type):
+            given = f"the class {value.__name__}: make one by {value.__name__}()"
+        raise TypeError(f"Residual: {name} must be {kind}, not {given}")
 
 
 def _shortcut(block: Module) -> Module:

@@ -1,6 +1,7 @@
 """Perceptron (its rule, its theorem, its limits) and Residual."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -131,6 +132,20 @@ def test_errors_of_perceptrons(call, words):
         call()
 
 
+def test_fit_takes_arrays_and_lists():
+    for kind in (tg.Tensor.numpy, tg.Tensor.tolist, lambda t: t.long(), lambda t: t.double()):
+        layer = nn.Perceptron(2).fit(kind(SQUARE), kind(tg.tensor([0.0, 0.0, 0.0, 1.0])))
+        assert layer.mistakes[-1] == 0 and layer.weight.dtype == "float32"
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf])
+def test_fit_refuses_what_is_not_finite(wrong):
+    layer = nn.Perceptron(2)
+    with pytest.raises(ValueError, match="inputs must be finite"):
+        layer.fit(tg.tensor([[0.0, 1.0], [wrong, 1.0]]), tg.tensor([0.0, 1.0]))
+    assert layer.weight.tolist() == [0.0, 0.0]
+
+
 def test_what_fails_leaves_the_weights_alone():
     layer = nn.Perceptron(2).fit(SQUARE, tg.tensor([0.0, 0.0, 0.0, 1.0]))
     before = layer.weight.tolist()
@@ -190,3 +205,19 @@ def test_residual_refuses_to_broadcast():
         nn.Residual(nn.Conv2d(2, 2, 3))(tg.zeros(1, 2, 5, 5))
     with pytest.raises(ValueError, match="needs an activation"):
         nn.Residual(nn.Linear(2, 2), pre_activation=True)
+
+
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda: nn.Residual(lambda x: x), "block must be a module, not function"),
+        (lambda: nn.Residual(nn.ReLU), "block must be a module, not the class ReLU: .*ReLU\\(\\)"),
+        (lambda: nn.Residual(nn.ReLU(), shortcut=abs), "shortcut must be a module, not builtin"),
+        (lambda: nn.Residual(nn.ReLU(), activation="relu"), "activation must be .*, not str"),
+        (lambda: nn.Residual(nn.ReLU(), activation=nn.ReLU), "not the class ReLU: .*ReLU\\(\\)"),
+        (lambda: nn.Residual(nn.LSTM(3, 3))(tg.zeros(2, 3, 3)), "block gives a tuple"),
+    ],
+)
+def test_residual_says_what_it_takes(call, words):
+    with pytest.raises(TypeError, match=words):
+        call()
