@@ -232,6 +232,12 @@ def test_what_does_not_fit_changes_nothing():
         (lambda: P.spectral_norm(nn.ReLU()), ValueError, "with name 'weight'"),
         (lambda: P.spectral_norm(nn.Linear(2, 2), n_power_iterations=0), ValueError, "got 0"),
         (lambda: P.spectral_norm(nn.Linear(2, 2), dim=2), IndexError, r"dim=2.*\(2, 2\)"),
+        (lambda: P.weight_norm(nn.Linear(2, 2), dim=2), IndexError, r"dim=2.*\(2, 2\)"),
+        (
+            lambda: P.weight_norm(P.weight_norm(nn.Linear(2, 2))),
+            ValueError,
+            "several originals .* must come first",
+        ),
         (
             lambda: parametrize.remove_parametrizations(nn.Linear(2, 2), "weight"),
             ValueError,
@@ -249,3 +255,8 @@ def test_what_does_not_fit_changes_nothing():
 def test_errors(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+def test_the_dimension_of_weight_norm_counted_from_the_end():
+    layer = P.weight_norm(nn.Linear(2, 3), dim=-2)
+    assert layer.parametrizations.weight.original0.shape == (3, 1)

@@ -9,7 +9,7 @@ from tapegrad.functions.distances import normalize
 
 from ..convolution import ConvTranspose1d, ConvTranspose2d
 from ..module import Module
-from .parametrize import register_parametrization
+from .parametrize import is_parametrized, register_parametrization
 
 __all__ = ["spectral_norm", "weight_norm"]
 
@@ -18,9 +18,13 @@ def weight_norm(module: Module, name: str = "weight", dim: int | None = 0) -> Mo
     """Let a weight be g·v/‖v‖: its length and its direction are trained apart; returns the module.
 
     ``dim``: the dimension each of whose entries has a length of its own (outputs, by default);
-    None: one for all. ``module.parametrizations.<name>.original0`` is g, ``original1`` v; make the
-    optimizer afterwards. States with torch's older names (weight_g, weight_v) load, too.
-    :func:`~tapegrad.nn.utils.parametrize.remove_parametrizations` ends it.
+    None, or as in torch -1: one for all. ``module.parametrizations.<name>.original0`` is g,
+    ``original1`` v; make the optimizer afterwards. States with torch's older names (weight_g, weight_v) load, too.
+    :func:`~tapegrad.nn.utils.parametrize.remove_parametrizations` ends it. What is all zeros has no
+    direction, and becomes NaN, as in torch: do not initialise with zeros.
+
+    Raises ValueError without such a parameter, and for one that is parametrized already; IndexError
+    for a dimension that is not there.
 
     >>> import tapegrad as tg
     >>> tg.nn.utils.parametrizations.weight_norm(tg.nn.Linear(20, 40))
@@ -36,6 +40,14 @@ def weight_norm(module: Module, name: str = "weight", dim: int | None = 0) -> Mo
     Source: Salimans and Kingma (2016), Weight normalization: a simple reparameterization to
     accelerate training of deep neural networks.
     """
+    if is_parametrized(module, name):
+        raise ValueError(
+            f"weight_norm: {name} is parametrized already, and one with several originals (here a "
+            "length and a direction) must come first"
+        )
+    value = getattr(module, name, None)
+    if isinstance(value, Tensor) and dim not in (None, -1):
+        dim = _dimension("weight_norm", dim, value)
     register_parametrization(module, name, _WeightNorm(dim), unsafe=True)
     module.register_load_state_dict_pre_hook(_OlderNames(name))
     return module
@@ -53,7 +65,8 @@ def spectral_norm(
     σ is uᵀ·W·v, with singular vectors that follow W by ``n_power_iterations`` of the power method
     each time the weight is used in training mode, and are constants in every derivative. ``dim``:
     the dimension of outputs (0, or 1 for transposed convolutions); others are made one. A vector is
-    divided by its length. ``eps``: the least length to divide by.
+    divided by its length. ``eps``: the least length to divide by. Where uᵀ·W·v is 0 (zeros only)
+    the result is NaN, as in torch: do not initialise with zeros.
 
     Raises ValueError without such a parameter, or for n_power_iterations below 1; IndexError for a
     dimension that is not there.
@@ -73,6 +86,13 @@ def spectral_norm(
         dim = 1 if isinstance(module, (ConvTranspose1d, ConvTranspose2d)) else 0
     made = _SpectralNorm(weight, n_power_iterations, dim, eps)
     return register_parametrization(module, name, made)
+
+
+def _dimension(what: str, dim: Any, weight: Tensor) -> int:
+    """A dimension of a weight, counted from the first."""
+    if not -weight.ndim <= dim < weight.ndim:
+        raise IndexError(f"{what}: dim={dim} is out of range for a weight of shape {weight.shape}")
+    return dim % weight.ndim  # type: ignore[no-any-return]
 
 
 class _WeightNorm(Module):
@@ -113,17 +133,13 @@ class _SpectralNorm(Module):
         self, weight: Tensor, n_power_iterations: int = 1, dim: int = 0, eps: Any = 1e-12
     ) -> None:
         super().__init__()
-        ndim = weight.ndim
-        if not -ndim <= dim < ndim:
-            raise IndexError(
-                f"spectral_norm: dim={dim} is out of range for a weight of shape {weight.shape}"
-            )
+        dim = _dimension("spectral_norm", dim, weight)
         if n_power_iterations < 1:
             raise ValueError(
                 f"Expected n_power_iterations to be positive, but got {n_power_iterations}"
             )
-        self.dim, self.eps, self.n_power_iterations = dim % ndim, eps, n_power_iterations
-        if ndim > 1:
+        self.dim, self.eps, self.n_power_iterations = dim, eps, n_power_iterations
+        if weight.ndim > 1:
             with no_grad():
                 matrix = self._as_matrix(weight)
                 for name, n in zip(("_u", "_v"), matrix.shape, strict=True):
