@@ -119,13 +119,13 @@ class Estimator(Base):
 
         If beginning anew fails, all is as before: an earlier model and its classes stay together.
         """
-        before = dict(vars(self))
+        before = dict(self.__dict__)
         try:
             return self._trained(X, y, sample_weight, fresh, part, **known)
         except BaseException:
             if fresh:
-                vars(self).clear()
-                vars(self).update(before)
+                self.__dict__.clear()
+                self.__dict__.update(before)
             raise
 
     def _trained(
