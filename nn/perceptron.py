@@ -70,9 +70,9 @@ class Perceptron(Module):
         Each step is :func:`tapegrad.nn.functional.perceptron_rule`. ``input``: (N, in_features),
         ``target``: (N,) of zeros and ones, as tensors, arrays or lists. At most ``epochs`` passes,
         since samples that no hyperplane separates never end; ``mistakes`` has one count for each.
-        If one does separate them by γ and none is longer than R (each with a 1 for b at its end), there are at most
-        (R/γ)² mistakes in all: Novikoff (1962), On convergence proofs on perceptrons. Nothing is
-        recorded.
+        If one does separate them by γ and none is longer than R (each with a 1 for b at its end),
+        there are at most (R/γ)² mistakes in all: Novikoff (1962), On convergence proofs on
+        perceptrons. Nothing is recorded.
 
         Raises ValueError for other targets or shapes, and for inputs that are not finite; weights
         are left alone then.

@@ -19,9 +19,9 @@ def weight_norm(module: Module, name: str = "weight", dim: int | None = 0) -> Mo
 
     ``dim``: the dimension each of whose entries has a length of its own (outputs, by default);
     None, or as in torch -1: one for all. ``module.parametrizations.<name>.original0`` is g,
-    ``original1`` v; make the optimizer afterwards. States with torch's older names (weight_g, weight_v) load, too.
-    :func:`~tapegrad.nn.utils.parametrize.remove_parametrizations` ends it. What is all zeros has no
-    direction, and becomes NaN, as in torch: do not initialise with zeros.
+    ``original1`` v; make the optimizer afterwards. States with torch's older names (weight_g,
+    weight_v) load, too. :func:`~tapegrad.nn.utils.parametrize.remove_parametrizations` ends it.
+    What is all zeros has no direction, and becomes NaN, as in torch: do not initialise with zeros.
 
     Raises ValueError without such a parameter, and for one that is parametrized already; IndexError
     for a dimension that is not there.
