@@ -117,6 +117,68 @@ def test_diabetes(tmp_path):
     assert all(row[0] < 0.75 * none and row[2] < many for row in errors.values())
 
 
+def test_cnn_digits(tmp_path):
+    pytest.importorskip("sklearn")
+    shown = run("cnn_digits.py", "--epochs", "1", "--out", str(tmp_path))
+    right, wrong = re.search(r"(\S+)% of 360 held-out digits right \((\d+) wrong\)", shown).groups()
+    assert float(right) == pytest.approx(100 * (1 - int(wrong) / 360), abs=0.01)
+    assert float(right) > 80.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name, least", [("nine_steps.py", 97.0), ("cnn_digits.py", 98.5)])
+def test_held_out_digits(name, least, tmp_path):
+    pytest.importorskip("sklearn")
+    out = () if name == "nine_steps.py" else ("--out", str(tmp_path))
+    found = re.search(r"(\S+)% of (the test part|360 held-out digits) right", run(name, *out))
+    assert float(found[1]) > least
+
+
+def test_gan_ring(tmp_path):
+    pytest.importorskip("matplotlib")
+    shown = run("gan_ring.py", "--steps", "40", "--out", str(tmp_path))
+    assert len(re.findall(r"^ +\d+ +\S+ +\S+% +\d of 8$", shown, re.MULTILINE)) == 10
+    found = re.findall(r"^(\S.*\S) +(\S+)% good points, (\d) of 8", shown, re.MULTILINE)
+    good = {name: float(share) for name, share, _ in found}
+    assert good["real"] > 97  # 98.9 % of a normal distribution in the plane
+    assert 35 < good["all round the ring"] < 42
+    assert good["made, untrained"] < 1 and good["made, trained"] > 4
+    assert (tmp_path / "gan_ring.png").stat().st_size > 10_000
+
+
+def test_verification(tmp_path):
+    pytest.importorskip("matplotlib")
+    shown = run("verification.py", "--steps", "30", "--out", str(tmp_path))
+    auc = {
+        name: float(found) for name, found in re.findall(r"^(\w+).* (0\.\d+) ", shown, re.MULTILINE)
+    }
+    assert 0.5 < auc["untrained"] < auc["pixels"] < auc["contrastive"]
+    assert auc["triplet"] > auc["untrained"]
+    assert (tmp_path / "signatures.png").stat().st_size > 10_000
+
+
+def test_summaries_by_reward():
+    shown = run("summaries_by_reward.py", "--steps", "24")
+    found = dict(re.findall(r"^  (\S.*\S) +(0\.\d+)(?:  .*)?$", shown, re.MULTILINE))
+    reached = {name: float(value) for name, value in found.items()}
+    best = reached["knowing it, the best pair"]
+    assert reached["knowing it, one by one"] <= best < 1
+    for rule in ("at random", "the first", "most frequent words"):
+        assert reached[rule] < reached["learned, no baseline"] < best
+    assert reached["learned, self-critical"] > 1.3 * reached["at random"]
+    assert len(re.findall(r"^ +\d+(?: +0\.\d+){3}$", shown, re.MULTILINE)) >= 5
+
+
+def test_sentiment():
+    shown = run("sentiment.py", "--epochs", "4")
+    rows = re.findall(r"^(bag of words|GRU) +(\S+)% +(\S+) +(\S+)% +(\S+)%$", shown, re.MULTILINE)
+    found = {name: [float(value) for value in values] for name, *values in rows}
+    assert found["GRU"][0] > 75 and found["GRU"][1] > 0.7 and found["GRU"][2] > 90
+    assert found["bag of words"][0] < 75 and 35 < found["bag of words"][3] < 65
+    probabilities = re.findall(r"^[a-z ]+ (\d\.\d\d) +(\d\.\d\d)$", shown, re.MULTILINE)
+    assert len(probabilities) == 4
+
+
 @pytest.mark.parametrize(
     "name", ["diabetes.py", "hyper_towers.py", "learned_rates.py", "nine_steps.py"]
 )
