@@ -66,6 +66,22 @@ def test_an_example_that_is_wrong_would_fail():
     assert test.examples[0].lineno == 2
 
 
+def test_the_page_about_training_names_what_there_is():
+    said, nn = page("nn.md"), tg.nn
+    losses = {row.form.__name__ for row in tg.losses.LOSSES if row.form}
+    layers = [
+        name
+        for name in nn.__all__
+        if inspect.isclass(thing := getattr(nn, name)) and issubclass(thing, nn.Module)
+    ]
+    names = [name for name in layers if name not in losses and name != "Module"]
+    names += [n for n in nn.callbacks.__all__ if n != "CallbackList"]
+    names += [n for n in nn.metrics.__all__ if n[0].islower()]
+    names += [n for n in nn.init.__all__ if n.endswith("_") and n[:3] not in ("glo", "he_")]
+    assert len(names) > 120
+    assert not [name for name in names if f"`{name}" not in said and f".{name}" not in said]
+
+
 # -- docstrings -------------------------------------------------------------------------------
 def modules_of(module):
     """A module and the modules that it shows."""
