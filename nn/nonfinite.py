@@ -156,7 +156,8 @@ def _backward(model: Any, again: Callable[[], Tensor]) -> tuple[str | None, str]
 
         return note_of(record).add_hook(hook)
 
-    handles = [watch(record) for record in records]
+    # several results are each picked from their record, and the picked have a gradient each
+    handles = [watch(record) for record in records if type(record[OUTPUT]) is not tuple]
     loss.backward()
     for handle in handles:
         handle.remove()

@@ -191,7 +191,12 @@ class TrainingLoop:
             return loss
 
         if self._needs_closure:
-            trainer.optimizer.step(lambda: (trainer.optimizer.zero_grad(), closure())[1])
+            begin = Before(self._buffers)
+            try:
+                trainer.optimizer.step(lambda: (trainer.optimizer.zero_grad(), closure())[1])
+            except NonFiniteLoss:
+                begin.restore()
+                raise
             self._stepped()
             return first[0]
         if not self._batches_pending:

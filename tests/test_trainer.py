@@ -646,6 +646,50 @@ def test_stops_where_it_stops_being_finite(how, operation, said, steps):
         assert "in layer '1' (Spoiled)" in str(error)
 
 
+class RootOfZero(nn.Module):
+    def forward(self, x):
+        return x * tg.sqrt(0.0 * x) if self.training else x
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_gradients_not_finite_that_pass_layers_of_several_results():
+    made = nn.Trainer(nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2), RootOfZero()))
+    made.compile("sgd", "mse")
+    with pytest.raises(nn.NonFiniteLoss, match=r"rule of 'sqrt' in layer '2'") as caught:
+        made.fit(X, Y, verbose=0)
+    assert caught.value.operation == "sqrt"
+
+
+class GrowsTooLarge(nn.Module):
+    """Finite at first, and not at its sixth call: amid a step of several computations."""
+
+    calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        return x / 0.0 if self.calls >= 6 else x
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("kind, batch", [("SAM", 2), ("LBFGS", 0)])
+def test_steps_of_several_computations_are_undone_as_a_whole(kind, batch):
+    tg.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2), nn.Dropout(0.1), GrowsTooLarge())
+    made = nn.Trainer(model)
+    made.compile(kind, "mse", ema=0.9)
+    seen = []
+    note = nn.callbacks.LambdaCallback(
+        on_train_batch_begin=lambda batch, logs: seen.append(
+            ([v.numpy().copy() for v in model.state_dict().values()], tg.get_rng_state().tolist())
+        )
+    )
+    with pytest.raises(nn.NonFiniteLoss) as caught:
+        made.fit(X, Y, batch_size=8, callbacks=note, verbose=0)
+    assert caught.value.batch == batch
+    assert same([v.numpy() for v in model.state_dict().values()], seen[-1][0])
+    assert tg.get_rng_state().tolist() == seen[-1][1]
+
+
 def test_data_and_parameters_that_are_not_finite_are_named():
     x = X.clone()
     x[17, 1] = math.nan
