@@ -83,6 +83,7 @@ def test_losses(capsys):
         assert refusal in printed
 
 
+@pytest.mark.slow
 def test_training(capsys):
     pyplot = pytest.importorskip("matplotlib.pyplot")
     pytest.importorskip("sklearn")
