@@ -216,3 +216,26 @@ def test_layers_are_their_functions():
     assert y.shape == at.shape == (3, 6, 4)
     close(tg.nn.AvgPool1d(2)(x[0]), F.avg_pool1d(x[0], 2).numpy())
     assert not list(tg.nn.MaxPool2d(2).parameters())
+
+
+@pytest.mark.parametrize(
+    ("mode", "widths", "expected"),  # PyTorch's numbers
+    [
+        ("replicate", (-1, -1), [1, 2, 3]),
+        ("replicate", (1, -1), [0, 0, 1, 2, 3]),
+        ("replicate", (-2, 1), [2, 3, 4, 4]),
+        ("reflect", (-2, 1), [2, 3, 4, 3]),
+        ("circular", (1, -1), [3, 0, 1, 2, 3]),
+        ("circular", (2, -1), [2, 3, 0, 1, 2, 3]),
+        ("circular", (-1, 2), [1, 2, 3, 4, 1, 2]),
+    ],
+)
+def test_negative_widths_of_every_mode_cut_off(mode, widths, expected):
+    assert tg.pad(tg.arange(5), widths, mode).tolist() == expected
+
+
+def test_what_cannot_be_padded_says_so():
+    with pytest.raises(RuntimeError, match="circular width 3 is too large"):
+        tg.pad(tg.arange(5), (3, -3), "circular")
+    with pytest.raises(RuntimeError, match="replicate width 1 is too large"):
+        tg.pad(tg.zeros(0), (1, 0), "replicate")

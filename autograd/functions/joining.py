@@ -455,14 +455,15 @@ def pad(input: Any, pad: Any, mode: str = "constant", value: Any = None) -> Any:
         raise ValueError(f"pad: mode {mode!r} takes no value")
     for d, (a, b) in enumerate(pairs):
         if (a, b) != (0, 0):
-            most = {"reflect": shape[d] - 1, "circular": shape[d]}.get(
-                mode, a + b if shape[d] else 0
-            )
+            start, length = 0, shape[d]
+            if mode == "circular":  # what goes round is what is not cut off
+                start, length = max(-a, 0), length + min(a, 0) + min(b, 0)
+            most = {"reflect": length - 1, "circular": length}.get(mode, math.inf if length else 0)
             if max(a, b) > most:
                 raise RuntimeError(
                     f"pad: {mode} width {max(a, b)} is too large for dimension {d} of shape {shape}"
                 )
-            source = _WHERE_FROM[mode](np.arange(-a, shape[d] + b), shape[d])
+            source = start + _WHERE_FROM[mode](np.arange(-a, shape[d] + b) - start, length)
             input = indexing.getitem(input, index=(*[slice(None)] * d, source))
     return input
 
