@@ -20,6 +20,7 @@ from .batching import vmap
 from .checkpointing import checkpoint
 from .creation import *
 from .errors import CheckError, ShapeError
+from .errors import MissingFromPackage as _MissingFromPackage
 from .families import primitive
 from .functions.arithmetic import *
 from .functions.comparing import *
@@ -97,10 +98,10 @@ _LATER = {
 
 def __getattr__(name: str) -> _Any:
     """Load what is loaded late."""
-    if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
+    if name not in _LATER:
+        raise _MissingFromPackage(importlib.import_module(__name__), name)
     place = _LATER[name]
     found = importlib.import_module(f"{__name__}.{place or name}")
     if place is not None:

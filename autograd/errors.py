@@ -40,3 +40,13 @@ class MissingAttribute(AttributeError):
 
     def __reduce__(self) -> Any:
         return AttributeError, (str(self),)
+
+
+class MissingFromPackage(MissingAttribute):
+    """A name that a package of the library does not have; ``owner`` is the package."""
+
+    def known(self) -> Iterable[str]:
+        return () if self.args[0].startswith("_") else dir(self.obj)
+
+    def said(self, more: str) -> str:
+        return f"module {vars(self.obj)['__name__']!r} has no attribute {self.args[0]!r}{more}"

@@ -11,6 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
+from tapegrad.errors import MissingFromPackage as _MissingFromPackage
+
 # A file of layers takes one line here; its public names are those in its __all__.
 from . import functional, init
 from .activations import *
@@ -71,10 +73,10 @@ __all__ = [
 
 def __getattr__(name: str) -> _Any:
     """Load what is loaded late."""
-    if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
+    if name not in _LATER:
+        raise _MissingFromPackage(importlib.import_module(__name__), name)
     place = _LATER[name]
     found = importlib.import_module(f"{__name__}.{place or name}")
     if place is not None:

@@ -121,9 +121,9 @@ def linear(input: Tensor, weight: Tensor, bias: Any = None) -> Tensor:
     tensor([[3.5000]])
     """
     if not isinstance(input, Tensor):
-        raise TypeError(
-            f"linear: input must be a tensor, not {type(input).__name__}: tg.tensor(...) makes one"
-        )
+        made = "a layer that returns several gives them in a tuple, take the one that is meant"
+        made = made if isinstance(input, tuple) else "tg.tensor(...) makes one"
+        raise TypeError(f"linear: input must be a tensor, not {type(input).__name__}: {made}")
     if not input.ndim or input.shape[-1] != weight.shape[-1]:
         raise ValueError(
             f"linear: input of shape {input.shape} must end in {weight.shape[-1]} features "

@@ -79,8 +79,10 @@ def _check_rows(input: Any, count: int) -> None:
     """Raise unless every number is one of a row."""
     if not isinstance(input, Tensor) or input.dtype.kind not in "iu":
         kind = input.dtype if isinstance(input, Tensor) else type(input).__name__
+        made = ".long()" if isinstance(input, Tensor) else "tg.tensor(...)"
         raise TypeError(
-            f"embedding: input must be a tensor of integers, the numbers of rows, not {kind}"
+            f"embedding: input must be a tensor of integers, the numbers of rows, not {kind}: "
+            f"{made} makes it so"
         )
     try:
         check(

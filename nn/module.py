@@ -214,8 +214,7 @@ class Module:
         """
         if module is not None and not isinstance(module, Module):
             what = module.__name__ if isinstance(module, type) else type(module).__name__
-            made = " (a class: make one with its settings)" if isinstance(module, type) else ""
-            raise TypeError(f"{what} is not a Module subclass{made}, at {name!r}")
+            raise TypeError(f"{what} is not a Module subclass, at {name!r}{_made_of(module)}")
         self._check_name("module", name, "_modules")
         self._modules[name] = module
 
@@ -665,6 +664,17 @@ class Module:
         if not lines or (len(lines) == 1 and not children):
             return f"{self._get_name()}({extra})"
         return "\n  ".join([f"{self._get_name()}(", *lines]) + "\n)"
+
+
+def _made_of(value: Any) -> str:
+    """How to make a module of what is none."""
+    if isinstance(value, type):
+        return ": a class; make one with its settings"
+    if isinstance(value, (list, tuple)):
+        return ": unpack it, Sequential(*modules)"
+    if callable(value):
+        return ": a layer does what a function does, such as nn.ReLU() for relu"
+    return ""
 
 
 def _instead(name: str, value: Any) -> str:

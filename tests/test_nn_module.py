@@ -6,6 +6,7 @@ import builtins
 import copy
 import json
 import pickle
+import re
 import weakref
 from collections import OrderedDict, namedtuple
 from pathlib import Path
@@ -106,7 +107,7 @@ def test_a_tensor_in_the_place_of_a_parameter_is_refused_with_what_to_do():
     layer = nn.Linear(1, 1)
     with pytest.raises(TypeError, match=r"Parameter\(.*copy_.*functional_call"):
         layer.weight = tg.zeros(1, 1)
-    with pytest.raises(TypeError, match=r"Tanh.*a class: make one"):
+    with pytest.raises(TypeError, match=r"Tanh.*a class; make one"):
         nn.Sequential(nn.Tanh)
 
 
@@ -523,3 +524,27 @@ def test_backward_hooks_in_several_passes_over_one_call():
     for _ in range(2):
         assert tg.grad(product, x, retain_graph=True)[0].item() == 3.0
     assert len(seen) == 4 and seen[3][0] == 3.0
+
+
+MISTAKES = [
+    (lambda: nn.Conv2d(3, 4, 3)(tg.zeros(5, 28, 28, 3)), "channels: input.movedim(-1, 1)"),
+    (lambda: nn.Conv2d(3, 4, 3)(tg.zeros(28, 28, 3)), "channels: input.movedim(-1, 0)"),
+    (lambda: nn.ConvTranspose1d(3, 4, 3)(tg.zeros(2, 28, 3)), "channels: input.movedim(-1, 1)"),
+    (lambda: nn.Conv2d(1, 4, 3)(tg.zeros(5, 28, 28)), "without channels: input.unsqueeze(1)"),
+    (
+        lambda: nn.Sequential(nn.LSTM(2, 3), nn.Linear(3, 1))(tg.zeros(4, 1, 2)),
+        "not tuple: a layer that returns several gives them in a tuple",
+    ),
+    (lambda: nn.Sequential([nn.Tanh()]), "list is not a Module subclass, at '0': unpack it"),
+    (lambda: nn.Sequential(nn.Tanh), "Tanh is not a Module subclass, at '0': a class; make one"),
+    (lambda: nn.Sequential(nn.functional.relu), "at '0': a layer does what a function does"),
+    (lambda: nn.Embedding(3, 2)(tg.tensor([1.0])), "not float32: .long() makes it so"),
+    (lambda: nn.Lineer, "module 'tapegrad.nn' has no attribute 'Lineer'; did you mean 'Linear'"),
+    (lambda: tg.zeross, "module 'tapegrad' has no attribute 'zeross'; did you mean 'zeros'"),
+]
+
+
+@pytest.mark.parametrize(("call", "said"), MISTAKES)
+def test_common_mistakes_are_told_what_to_do(call, said):
+    with pytest.raises((TypeError, AttributeError, tg.ShapeError), match=re.escape(said)):
+        call()

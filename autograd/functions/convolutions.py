@@ -45,6 +45,16 @@ def _with_bias(output: Any, bias: Any, channels: int, n: int, what: str) -> Any:
     return add(output, reshape(bias, shape=(channels, *[1] * n)))
 
 
+def _placed(shape: Sizes, n: int, channels: int) -> str:
+    """What to do with an input that has its channels elsewhere, or none."""
+    is_batch = len(shape) == n + 2
+    if shape[-1] == channels:
+        return f". If the last dimension is the channels: input.movedim(-1, {int(is_batch)})"
+    if channels == 1 and not is_batch:
+        return ". If this is a batch without channels: input.unsqueeze(1)"
+    return ""
+
+
 def _apply(op: Any, input: Any, weight: Any, n: int, settings: dict[str, Any]) -> Any:
     """The operation on a batch, or on one example as a batch of one."""
     shape = shape_of(input)
@@ -90,6 +100,7 @@ def _convolved(
         raise ShapeError(
             f"{what}: input of shape {shape} has {channels} channels, but weight of shape "
             f"{kernels} with groups={groups} takes {kernels[1] * groups}"
+            + _placed(shape, n, kernels[1] * groups)
         )
     if kernels[0] % groups:
         raise ShapeError(
@@ -137,7 +148,7 @@ def _transposed(
     if channels != kernels[0]:
         raise ShapeError(
             f"{what}: input of shape {shape} has {channels} channels, but weight of shape "
-            f"{kernels} takes {kernels[0]}"
+            f"{kernels} takes {kernels[0]}" + _placed(shape, n, kernels[0])
         )
     if channels % groups:
         raise ShapeError(
