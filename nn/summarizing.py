@@ -294,7 +294,7 @@ def _shapes(value: Any) -> Any:
         return {key: _shapes(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_shapes(item) for item in value]
-    return type(value).__name__
+    return "None" if value is None else type(value).__name__
 
 
 def _shown(shapes: Any) -> str:

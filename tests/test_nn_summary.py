@@ -158,3 +158,9 @@ def test_html_escapes_names():
     shown = nn.summary(nn.Sequential({"a&b": Odd()}), (2,))._repr_html_()
     assert "<b>" not in shown and "&lt;b&gt;" in shown and "a&amp;b (Odd)" in shown
     assert shown.count("<tr>") == 3
+
+
+def test_an_output_that_is_none_is_shown_so():
+    encoder = nn.TransformerEncoderLayer(4, 1, 8, batch_first=True)
+    rows = {row.name: row.cells()[1] for row in nn.summary(encoder, (2, 5, 4)).rows}
+    assert rows["self_attn"] == "(2, 5, 4), None"
