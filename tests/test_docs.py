@@ -173,7 +173,7 @@ def test_the_reference_says_what_things_take(reference):
         "`tg.tensor(data, dtype=None, requires_grad=False, *, device=None)`",
         "`tg.exp(input)`",
         "`tg.no_grad()`",
-        "`tg.nn.Linear(in_features, out_features, bias=True, dtype=None)`",
+        "`tg.nn.Linear(in_features, out_features, bias=True, device=None, dtype=None)`",
         "The same as [tg.abs](#tg.abs).",
     ):
         assert f"\n{line}\n" in reference

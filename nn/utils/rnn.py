@@ -59,7 +59,12 @@ def invert_permutation(permutation: Tensor | None) -> Tensor | None:
 
 
 def sizes_of(sequence: PackedSequence) -> tuple[int, ...]:
-    """How many rows each step has, as ints."""
+    """How many rows each step has, as ints.
+
+    >>> import tapegrad as tg
+    >>> sizes_of(tg.nn.utils.rnn.pack_sequence([tg.zeros(3, 1), tg.zeros(1, 1)]))
+    (2, 1, 1)
+    """
     return tuple(sequence.batch_sizes.tolist())
 
 
