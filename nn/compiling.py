@@ -12,6 +12,7 @@ from tapegrad import Tensor, optim
 from tapegrad.optim.lr_scheduler import LRScheduler
 from tapegrad.optim.optimizer import CLIPPING, Optimizer
 
+from .loss_operands import is_of_logits
 from .numbers_of import number
 
 
@@ -85,10 +86,11 @@ def rate_of(optimizer: Optimizer, steps: int) -> float:
     return number(rate)
 
 
-def metrics_for(given: Any) -> dict[str, Any]:
+def metrics_for(given: Any, loss: Any = None) -> dict[str, Any]:
     """Metrics by the names under which they are logged.
 
     A string is logged under itself, a function and a metric under its name; a dict says the names.
+    Of what the loss says that it is of logits or probabilities, the metrics made here are, too.
     """
     from . import metrics
 
@@ -103,6 +105,8 @@ def metrics_for(given: Any) -> dict[str, Any]:
     for name, one in items:
         own = hasattr(one, "update") and not inspect.isclass(one)
         metric = one if own else metrics.get(one)
+        if isinstance(metric, metrics.Metric) and metric is not one:
+            metric = _of_the_same(metric, loss)
         if name is None:
             name = getattr(metric, "name", None) or _underscored(type(metric).__name__)
         if name in made or name == "loss" or name.startswith("val_"):
@@ -112,6 +116,15 @@ def metrics_for(given: Any) -> dict[str, Any]:
             )
         made[name] = metric
     return made
+
+
+def _of_the_same(metric: Any, loss: Any) -> Any:
+    """The metric with ``from_logits`` as the loss has it, where both know of that."""
+    of_logits = is_of_logits(loss)
+    known = inspect.signature(metric.row.function).parameters
+    if of_logits is None or "from_logits" not in known or "from_logits" in metric.settings:
+        return metric
+    return type(metric)(metric.row, metric.name, **metric.settings, from_logits=of_logits)
 
 
 def _underscored(name: str) -> str:

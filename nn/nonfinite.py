@@ -131,7 +131,7 @@ def _forward(model: Any, again: Callable[[], Tensor]) -> tuple[str | None, str]:
     """The first operation that is not finite, as the tape of another run shows it."""
     with _called_layers(model) as layers, detect_anomaly(check_nan=False):
         loss = again()
-    records = [r for r in _below(loss._record) if r[OP] is not LEAF and r[OP] is not PICK]
+    records = [r for r in below(loss._record) if r[OP] is not LEAF and r[OP] is not PICK]
     bad = [r for r in records if any(not number(isfinite(v).all()) for v in _outputs(r))]
     if not bad:
         return None, AGAIN
@@ -146,7 +146,7 @@ def _backward(model: Any, again: Callable[[], Tensor]) -> tuple[str | None, str]
         p.grad = None
     with _called_layers(model) as layers, detect_anomaly(check_nan=False):
         loss = again()
-    records = _below(loss._record)
+    records = below(loss._record)
     arrived: dict[int, str] = {}
 
     def watch(record: Any) -> Any:
@@ -185,7 +185,7 @@ def _said(record: Any, what: str, kind: str, layers: list[tuple[int, int, str]])
     )
 
 
-def _below(last: Any) -> list[Any]:
+def below(last: Any) -> list[Any]:
     """A record and all that it was made of."""
     seen: dict[int, Any] = {}
     waiting = [last]

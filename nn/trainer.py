@@ -92,7 +92,8 @@ class Trainer:
         predictions and targets; with the predictions alone where there are no targets.
         ``metrics``: names for ``nn.metrics.get`` ("accuracy"), metric objects, functions of
         predictions and targets (of a whole epoch's, which are kept for it), a list of these, or a
-        dict with the names under which to log them.
+        dict with the names under which to log them. Where the loss is of logits
+        ("bce_with_logits", "cross_entropy") metrics given by name take logits, too.
 
         ``clipnorm``, ``clipvalue``, ``global_clipnorm``: clip gradients, as the optimizer's own
         arguments of these names. ``l1``, ``l2``: add l1·Σ|w| + l2·Σw² to the loss, over all
@@ -122,7 +123,8 @@ class Trainer:
                 f"{gradient_accumulation_steps!r}"
             )
         clip = {"clipnorm": clipnorm, "clipvalue": clipvalue, "global_clipnorm": global_clipnorm}
-        batch_loss, made_metrics = BatchLoss(losses.get(loss)), metrics_for(metrics)
+        batch_loss = BatchLoss(losses.get(loss))
+        made_metrics = metrics_for(metrics, batch_loss.loss)
         penalties = Penalties(self.model, l1, l2, regularize)
         averages = ema
         if ema is not None and not isinstance(ema, EMA):
@@ -161,7 +163,9 @@ class Trainer:
 
         ``x``, ``y``: inputs and targets, as tensors, arrays, lists of numbers or frames; a tuple of
         several inputs are the model's arguments, a dict its keyword arguments. What is no tensor
-        becomes one, floats in the dtype of the model. Or ``x`` alone: a DataLoader, a Dataset, a
+        becomes one, floats in the dtype of the model. Targets (N) for predictions (N, 1) are lined
+        up, as are class numbers (N, 1), for losses of :mod:`tapegrad.losses`; a function that would
+        compare every pair is refused. Or ``x`` alone: a DataLoader, a Dataset, a
         list of batches, a generator of batches (read once), or a function that makes one for every
         epoch; a batch is ``(x, y)`` or ``(x, y, weights)``. ``batch_size``: 32 by default, of
         arrays and datasets; ``shuffle``: these, anew for every epoch.

@@ -13,6 +13,7 @@ from tapegrad.optim import LBFGS, SAM
 from .callbacks import CallbackList, TerminateOnNaN
 from .compiling import fresh_metrics
 from .feeding import Batch, Feed, called, samples_in
+from .loss_operands import lined_up
 from .nonfinite import Before, NonFiniteLoss, bad_gradient, explained
 from .numbers_of import RunningMean, is_finite, number
 from .resuming import Checkpoints
@@ -144,7 +145,7 @@ class TrainingLoop:
                 callback.on_non_finite(error)
             return
         self.loss.add(value, samples_in(x))
-        measure(self.metrics, prediction, y)
+        measure(self.metrics, prediction, lined_up(self.trainer.loss.loss, prediction, y))
         self.logs.measured = True
 
     def _step(self, batch: Batch) -> tuple[float, Any]:
@@ -249,7 +250,7 @@ def evaluated(trainer: Any, feed: Feed, callbacks: CallbackList) -> dict[str, An
             prediction = called(trainer.model, x)
             value = trainer.loss(prediction, y, combined(w, None, y))
             loss.add(number(value if penalty is None else value + penalty), samples_in(x))
-            measure(metrics, prediction, y)
+            measure(metrics, prediction, lined_up(trainer.loss.loss, prediction, y))
             callbacks.call("on_test_batch_end", i, logs)
     found = dict(logs)
     callbacks.call("on_test_end", found)

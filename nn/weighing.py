@@ -10,7 +10,11 @@ from typing import Any
 
 from tapegrad import Tensor, argmax, clip, stop_gradient, tensor, where
 from tapegrad.losses import reduce
+from tapegrad.records import FIRST
+from tapegrad.values import shape_of
 
+from .loss_operands import lined_up
+from .nonfinite import below
 from .numbers_of import number
 
 
@@ -29,24 +33,27 @@ class BatchLoss:
                 f"{loss!r} has reduction='none', and training needs one number: say "
                 "reduction='mean' or 'sum'"
             )
+        self._seen = False  # whether it was looked at how the loss compares shapes that differ
         self._of_samples = _without_reduction(loss)
 
     def __call__(self, prediction: Any, y: Any, weight: Any) -> Tensor:
+        y = lined_up(self.loss, prediction, y)
         if weight is None:
-            value = self.loss(prediction) if y is None else self.loss(prediction, y)
+            value = self._called(self.loss, prediction, y)
             if not isinstance(value, Tensor) or value.ndim:
                 what = f"shape {value.shape}" if isinstance(value, Tensor) else repr(value)
                 raise ValueError(
                     f"the loss must be one number, a Tensor of shape (), but {self.loss!r} gave "
                     f"{what}: reduce it, as with .mean()"
                 )
+            self._refuse_pairs(value, prediction, y)
             return value
         if self._of_samples is None:
             raise ValueError(
                 f"weights need the loss of every sample, and {self.loss!r} gives only one number: "
                 "give it an argument reduction, which may be 'none' (see losses.reduce)"
             )
-        values = self._of_samples(prediction) if y is None else self._of_samples(prediction, y)
+        values = self._called(self._of_samples, prediction, y)
         if not values.ndim or values.shape[0] != weight.shape[0]:
             raise ValueError(
                 f"{self.loss!r} gave losses of shape {values.shape} for the {weight.shape[0]} "
@@ -55,6 +62,33 @@ class BatchLoss:
         if values.ndim > 1:
             values = values.reshape(values.shape[0], -1).mean(dim=1)
         return reduce(values, "sum" if self.reduction == "sum" else "mean", weight.to(values.dtype))
+
+    def _called(self, loss: Callable[..., Any], prediction: Any, y: Any) -> Any:
+        if y is not None:
+            return loss(prediction, y)
+        try:
+            return loss(prediction)
+        except TypeError as error:
+            raise TypeError(
+                f"there are no targets, so that {self.loss!r} was called with predictions alone: "
+                f"{error}. Give y, or batches (x, y)"
+            ) from error
+
+    def _refuse_pairs(self, value: Tensor, prediction: Any, y: Any) -> None:
+        """Refuse a function that compares the predictions (N, 1) with targets (N), every pair."""
+        if self._seen or not isinstance(prediction, Tensor) or not isinstance(y, Tensor):
+            return
+        shapes = {prediction.shape, y.shape}
+        if prediction.shape[:1] == (1,) or shapes != {(*y.shape[:1], 1), y.shape[:1]}:
+            return
+        self._seen = value.requires_grad  # without a tape there is nothing to be seen
+        for record in below(value._record):
+            if {shape_of(operand) for operand in record[FIRST::2]} == shapes:
+                raise ValueError(
+                    f"the loss compares predictions of shape {prediction.shape} with targets of "
+                    f"shape {y.shape}, every pair of them: say prediction.squeeze(1) in it, or "
+                    "give targets of the predictions' shape"
+                )
 
 
 def _without_reduction(loss: Any) -> Callable[..., Any] | None:

@@ -489,3 +489,11 @@ def test_without_scikit_learn_the_extra_is_named():
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "tapegrad[sklearn]" in said.stdout
+
+
+def test_settings_of_metrics_that_keep_their_samples():
+    scores = tg.tensor([[0.1, 0.9, -2.0], [3.0, 0.2, 0.0], [0.0, 0.0, 1.0]])
+    for name in ("roc_auc", "average_precision"):
+        metric = metrics.get(name, from_logits=True, average="macro")
+        metric.update(scores, tg.tensor([1, 0, 2]))
+        assert metric.compute().item() == pytest.approx(1.0)

@@ -1,5 +1,6 @@
 """The Trainer: Keras's numbers, data of all kinds, settings, refusals, losses not finite."""
 
+import functools
 import json
 import math
 from pathlib import Path
@@ -251,6 +252,103 @@ def test_data_of_no_kind():
         trainer().fit(3, verbose=0)
     with pytest.raises(TypeError, match="dict of weights by class"):
         trainer().fit(X, Y, class_weight=[1.0, 2.0], verbose=0)
+
+
+# -- what a loss is of -------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "loss, last, is_of_logits",
+    [
+        ("bce_with_logits", None, True),
+        (tg.losses.BinaryCrossentropy(from_logits=True), None, True),
+        (functools.partial(tg.losses.binary_crossentropy, from_logits=True), None, True),
+        (tg.losses.binary_cross_entropy_with_logits, None, True),
+        ("hinge", None, True),
+        ("binary_crossentropy", "sigmoid", False),
+        ("mse", "sigmoid", None),
+    ],
+)
+def test_metrics_know_whether_they_get_logits(loss, last, is_of_logits):
+    tg.manual_seed(0)
+    made = nn.Trainer(mlp(outputs=1, last=last))
+    names = ["accuracy", "precision", "recall", "f1", "auc"]
+    made.compile("adam", loss, [*names, nn.metrics.binary_accuracy])
+    y = (X[:, :1] > 0.2).to("float32")
+    found = made.evaluate(X, y, verbose=0, return_dict=True)
+    output = made.predict(X, verbose=0)
+    for name in [*names, "binary_accuracy"]:
+        direct = nn.metrics.get(name, from_logits=bool(is_of_logits))(output, y).item()
+        assert found[name] == pytest.approx(direct), name
+    history = made.fit(X, y, verbose=0)
+    assert 0.0 <= history.history["accuracy"][0] <= 1.0
+
+
+def test_metrics_of_classes_know_whether_they_get_logits():
+    labels = tg.tensor([i % 3 for i in range(40)])
+    for loss, last in (("cross_entropy", None), ("sparse_categorical_crossentropy", "softmax")):
+        tg.manual_seed(0)
+        made = nn.Trainer(mlp(outputs=3, last=last))
+        made.compile("sgd", loss, ["auc", "perplexity"])
+        found, auc, perplexity = made.evaluate(X, labels, verbose=0)
+        assert perplexity == pytest.approx(math.exp(found), rel=1e-4)
+        assert 0.0 < auc < 1.0
+
+
+def test_settings_of_metrics_that_are_given_stay():
+    made = nn.Trainer(mlp(outputs=1))
+    given = nn.metrics.get("accuracy", threshold=2.0)
+    made.compile("sgd", "bce_with_logits", {"mine": given, "other": "acc"})
+    assert made.metrics["mine"] is given
+    assert made.metrics["other"].settings == {"from_logits": True}
+
+
+@pytest.mark.parametrize(
+    "loss, last",
+    [
+        *[(loss, None) for loss in ("mse", "mae", "huber", "log_cosh", "hinge", "focal")],
+        *[(loss, None) for loss in ("bce_with_logits", tg.losses.mse_loss)],
+        *[(loss, "sigmoid") for loss in ("bce", "binary_crossentropy", "poisson")],
+    ],
+)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_targets_without_their_last_dimension_are_lined_up(loss, last, weighted):
+    y = (X[:, 0] > 0.2).to("float32")
+    ends = []
+    for given in (y, y.reshape(-1, 1)):
+        tg.manual_seed(0)
+        made = nn.Trainer(mlp(outputs=1, last=last))
+        made.compile("sgd", loss, {"own": lambda found, target: (found - target).abs().mean()})
+        weights_of_samples = {"sample_weight": tg.arange(40.0)} if weighted else {}
+        history = made.fit(X, given, validation_split=0.2, verbose=0, **weights_of_samples)
+        ends.append((weights(made), history.history))
+    assert same(ends[0][0], ends[1][0])
+    assert ends[0][1] == ends[1][1]
+
+
+def test_class_numbers_in_a_column_are_lined_up():
+    labels = tg.tensor([i % 3 for i in range(40)])
+    for loss in ("cross_entropy", tg.losses.SparseCategoricalCrossentropy(from_logits=True)):
+        a, b = (trainer("sgd", loss, ["accuracy"], outputs=3) for _ in range(2))
+        a.fit(X, labels, shuffle=False, verbose=0)
+        b.fit(X, labels.reshape(-1, 1), shuffle=False, verbose=0)
+        assert same(weights(a), weights(b))
+
+
+def test_one_output_and_class_numbers_are_not_taken_for_probabilities():
+    with pytest.raises(ValueError, match="label is outside"):
+        trainer("sgd", "cross_entropy", outputs=1).fit(X, tg.ones(40).long(), verbose=0)
+
+
+def test_functions_that_compare_every_pair_are_refused():
+    made = trainer("sgd", lambda found, target: (found - target).square().mean(), outputs=1)
+    with pytest.raises(ValueError, match=r"\(32, 1\).*\(32,\).*every pair.*squeeze"):
+        made.fit(X, Y[:, 0], verbose=0)
+    good = trainer("sgd", lambda found, target: (found.squeeze(1) - target).abs().mean(), outputs=1)
+    good.fit(X, Y[:, 0], verbose=0)
+
+
+def test_losses_that_want_targets_say_so():
+    with pytest.raises(TypeError, match="there are no targets"):
+        trainer().fit(X, verbose=0)
 
 
 # -- weights -----------------------------------------------------------------------------------

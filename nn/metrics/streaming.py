@@ -137,7 +137,7 @@ class Metric:
         except TypeError as error:
             raise TypeError(f"{self.name}: {error}") from None
         self._gather = _chosen(self.row.gather, settings)
-        self._finish = settings if self.row.merge is joined else _chosen(self.row.finish, settings)
+        self._finish = _chosen(self.row.finish, settings)
         self._parts: list[Statistics] = []
 
     @property
@@ -190,9 +190,10 @@ class Metric:
 
 
 def _chosen(function: Callable[..., Any], settings: dict[str, Any]) -> dict[str, Any]:
-    """Those of the settings that a function has."""
+    """Those of the settings that a function has; all, if it takes any."""
     known = inspect.signature(function).parameters
-    return {name: value for name, value in settings.items() if name in known}
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in known.values())
+    return {name: value for name, value in settings.items() if takes_any or name in known}
 
 
 def collecting(function: Callable[..., Any], better: str = "") -> Row:
