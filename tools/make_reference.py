@@ -115,7 +115,8 @@ def signature_of(thing: Any, skip: int = 0) -> str | None:
         if not p.name.startswith("_")
     ]
     text = str(signature.replace(parameters=kept, return_annotation=inspect.Signature.empty))
-    return re.sub(r"<class '(?:[\w.]*\.)?(\w+)'>", r"\1", text)  # a class by its name
+    # a class and a function by their names
+    return re.sub(r"<(?:class '|function )(?:[\w.]*\.)?(\w+)(?:'| at 0x\w+)>", r"\1", text)
 
 
 # -- what there is ----------------------------------------------------------------------------
