@@ -50,7 +50,7 @@ def schedule_for(optimizer: Optimizer, given: Any) -> LRScheduler | None:
     if given is None:
         return None
     if not isinstance(given, LRScheduler) and callable(given):
-        if not _takes_optimizer(given):
+        if _is_of_steps(given):
             for group in optimizer.param_groups:
                 group["lr"] = given
             return None
@@ -58,8 +58,7 @@ def schedule_for(optimizer: Optimizer, given: Any) -> LRScheduler | None:
     if not isinstance(given, LRScheduler):
         raise TypeError(
             "compile: schedule is a scheduler of this optimizer, a function of the optimizer that "
-            "makes one (its argument is called optimizer), or a function of the number of steps "
-            f"that gives the rate; not {given!r}"
+            f"makes one, or a function of the number of steps that gives the rate; not {given!r}"
         )
     if given.optimizer is not optimizer:
         raise ValueError(
@@ -69,13 +68,18 @@ def schedule_for(optimizer: Optimizer, given: Any) -> LRScheduler | None:
     return given
 
 
-def _takes_optimizer(function: Any) -> bool:
-    """Whether a callable is called with the optimizer, as classes of schedulers are."""
+def _is_of_steps(function: Any) -> bool:
+    """Whether a callable gives the rate after so many steps, and does not make a scheduler."""
     try:
-        parameters = list(inspect.signature(function).parameters)
+        if list(inspect.signature(function).parameters)[:1] == ["optimizer"]:
+            return False
     except (TypeError, ValueError):
-        return False
-    return parameters[:1] == ["optimizer"]
+        return True
+    try:
+        function(0)
+    except TypeError:
+        return False  # schedulers say so of a number
+    return True
 
 
 def rate_of(optimizer: Optimizer, steps: int) -> float:

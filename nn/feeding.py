@@ -114,6 +114,8 @@ def feed_of(
     def unpack(batch: Any) -> Batch:
         return unpacked(batch, dtype)
 
+    if y is not None and (isinstance(x, (Dataset, DataLoader)) or hasattr(x, "__next__")):
+        raise TypeError(f"a {type(x).__name__} brings its own targets: leave y out")
     if y is not None or is_arrays(x):
         arrays = arrays_of(x, y, sample_weight, dtype)
         flat = TensorDataset(*(leaf for _, leaf in leaves_of(arrays, "")))

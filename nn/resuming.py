@@ -11,6 +11,8 @@ from typing import Any
 
 from tapegrad import Generator, get_rng_state, load, save, set_rng_state, tensor
 
+from .numbers_of import number
+
 #: The version of what a checkpoint holds.
 VERSION = 1
 #: The name of the file in the folder of checkpoints.
@@ -71,7 +73,7 @@ class Checkpoints:
 def checkpoint_path(place: str | os.PathLike[str]) -> Path:
     """The file of a checkpoint: in the folder, or the file itself."""
     path = Path(place)
-    return path if path.suffix == ".safetensors" else path / NAME
+    return path if path.suffix == ".safetensors" or path.is_file() else path / NAME
 
 
 def is_same_place(a: Any, b: Any) -> bool:
@@ -132,15 +134,32 @@ def snapshot(loop: Any) -> dict[str, Any]:
 def kind_of(loop: Any) -> dict[str, Any]:
     """What must be the same in the run that goes on."""
     trainer = loop.trainer
+    clip = getattr(trainer.optimizer, "clip", {})
     return {
+        "loss": named(trainer.loss.loss),
+        "penalties": {named(penalty): settled(value) for penalty, value in trainer.penalties.parts},
         "optimizer": type(trainer.optimizer).__name__,
+        "clipping": {name: settled(limit) for name, limit in clip.items() if limit is not None},
         "schedule": None if trainer.schedule is None else type(trainer.schedule).__name__,
-        "ema": trainer.ema is not None,
+        "schedule_every": trainer.schedule_every,
+        "ema": None if trainer.ema is None else settled(trainer.ema.decay),
         "gradient_accumulation_steps": trainer.gradient_accumulation_steps,
         "metrics": list(loop.metrics),
         "batches": loop.feed.length,
+        "order": named(getattr(loop.feed.source, "sampler", None)),
+        "class_weight": loop.class_weights is not None,
         "validation": loop.validation is not None,
     }
+
+
+def named(thing: Any) -> str:
+    """The name of a function, or of the class of what else it is."""
+    return getattr(thing, "__name__", type(thing).__name__)
+
+
+def settled(setting: Any) -> Any:
+    """A setting as a number, if it is one."""
+    return number(setting) if hasattr(setting, "__float__") else named(setting)
 
 
 def restore(loop: Any, state: dict[str, Any]) -> None:

@@ -13,12 +13,12 @@ from tapegrad.optim.lr_scheduler import ReduceLROnPlateau
 from .callbacks import Callback, CallbackList, History, Progress
 from .callbacks.progressing import default_verbose
 from .compiling import metrics_for, optimizer_for, rate_of, schedule_for
-from .feeding import Feed, called, feed_of, split_off
+from .feeding import Feed, called, feed_of, is_arrays, split_off
 from .module import Module
 from .nonfinite import NonFiniteLoss
 from .regularising import Penalties
 from .resuming import Checkpoints, found_checkpoint, is_same_place, restore
-from .training_loop import TrainingLoop, evaluated, evaluating, switch
+from .training_loop import TrainingLoop, evaluated, evaluating, others_of, switch
 from .weighing import BatchLoss, ClassWeights
 
 __all__ = ["NonFiniteLoss", "Trainer"]
@@ -130,7 +130,13 @@ class Trainer:
         if ema is not None and not isinstance(ema, EMA):
             averages = EMA(self.model.named_parameters(), decay=ema)
         made = optimizer_for(self.model, optimizer, clip)
-        self.schedule = schedule_for(made, schedule)
+        scheduler = schedule_for(made, schedule)
+        if isinstance(scheduler, ReduceLROnPlateau) and schedule_every == "step":
+            raise ValueError(
+                "compile: a ReduceLROnPlateau goes by what is measured in an epoch: say "
+                "schedule_every='epoch'"
+            )
+        self.schedule = scheduler
         self.optimizer, self.loss, self.metrics = made, batch_loss, made_metrics
         self.penalties, self.ema, self.schedule_every = penalties, averages, schedule_every
         self.gradient_accumulation_steps = gradient_accumulation_steps
@@ -202,8 +208,14 @@ class Trainer:
         self._compiled("fit")
         if type(epochs) is not int or epochs < 1:
             raise ValueError(f"epochs must be an integer of at least 1, not {epochs!r}")
-        if validation_freq < 1:
-            raise ValueError(f"validation_freq must be at least 1, not {validation_freq}")
+        if type(initial_epoch) is not int or initial_epoch < 0:
+            raise ValueError(
+                f"initial_epoch must be an integer of at least 0, not {initial_epoch!r}"
+            )
+        if type(validation_freq) is not int or validation_freq < 1:
+            raise ValueError(
+                f"validation_freq must be an integer of at least 1, not {validation_freq!r}"
+            )
         dtype = self._dtype()
         if validation_split and validation_data is None:
             (x, y, sample_weight), validation_data = split_off(
@@ -227,6 +239,12 @@ class Trainer:
         for source in (feed, validation):
             if checkpoint is not None and source is not None:
                 source.refuse_unresumable()
+        others = others_of(self)
+        if checkpoint is not None and others:
+            raise ValueError(
+                f"the optimizer moves {len(others)} parameter(s) that are not the model's, and a "
+                "checkpoint holds the model's: make them parameters of the model, too"
+            )
         saved = None if resume_from is None else found_checkpoint(resume_from, begins)
         history, called_back = _listed(callbacks, verbose)
         weights = None if class_weight is None else ClassWeights(class_weight)
@@ -413,7 +431,8 @@ class Trainer:
 
 def _validation_of(data: Any, dtype: Any, size: int | None, steps: int | None) -> Feed:
     """The batches of validation data: (x, y), (x, y, weights), or what is iterated over."""
-    if isinstance(data, (tuple, list)) and len(data) in (2, 3) and isinstance(data, tuple):
+    in_parts = isinstance(data, tuple) or (isinstance(data, list) and is_arrays(data))
+    if in_parts and len(data) in (2, 3):
         return feed_of(*data, dtype=dtype, batch_size=size, steps=steps)
     from .data import Dataset
 

@@ -73,7 +73,9 @@ class TrainingLoop:
         self.logs = RunningLogs(self.loss, self.metrics)
         self._pending = 0.0  # samples whose gradients wait for the others of their step
         self._batches_pending = 0
-        self._named = list(trainer.model.named_parameters())
+        self._named = list(trainer.model.named_parameters()) + others_of(trainer)
+        if not any(p.requires_grad for _, p in self._named):
+            raise ValueError("fit: no parameter requires a gradient, so there is nothing to train")
         self._buffers = [m._buffers for m in trainer.model.modules() if m._buffers]
         kinds = (LBFGS, SAM)
         self._needs_closure = isinstance(trainer.optimizer, kinds)
@@ -228,6 +230,14 @@ class TrainingLoop:
             trainer.ema.update()
         if trainer.schedule_every == "step":
             trainer.advance_schedule({})
+
+
+def others_of(trainer: Any) -> list[tuple[str, Tensor]]:
+    """The parameters that the optimizer moves and the model does not have, such as a loss's own."""
+    known = {id(p) for p in trainer.model.parameters()}
+    moved = [p for group in trainer.optimizer.param_groups for p in group["params"]]
+    others = [p for p in moved if id(p) not in known]
+    return [(f"parameter {i} beside the model's", p) for i, p in enumerate(others)]
 
 
 def measure(metrics: dict[str, Any], prediction: Any, y: Any) -> None:

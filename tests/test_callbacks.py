@@ -364,13 +364,23 @@ def test_plots():
     assert list(validation.get_xdata()) == [2, 4]
     _, own = pyplot.subplots()
     assert history.plot("mae", ax=own) == [own]
-    with pytest.raises(ValueError, match=r"'acc'.* was not measured; there are"):
+    with pytest.raises(ValueError, match=r"'acc'.* was not measured, .*there are"):
         history.plot("acc")
     with pytest.raises(ValueError, match="nothing was measured yet"):
         cb.History().plot()
     with pytest.raises(ValueError, match="need as many axes"):
         history.plot(ax=own)
     pyplot.close("all")
+
+
+def test_plots_are_of_single_numbers():
+    pytest.importorskip("matplotlib").use("Agg")
+    history = cb.History()
+    history.on_epoch_end(0, {"loss": 1.0, "confusion_matrix": tg.ones(2, 2)})
+    (axes,) = history.plot()
+    assert axes.get_ylabel() == "loss"
+    with pytest.raises(ValueError, match=r"'confusion_matrix'.*there are \['loss'\]"):
+        history.plot("confusion_matrix")
 
 
 def test_silence(capfd):

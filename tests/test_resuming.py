@@ -370,6 +370,50 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(tmp_path):
     assert same(trainer.model.state_dict(), before)
 
 
+@pytest.mark.parametrize(
+    "compiled, given, message",
+    [
+        ({"loss": "mae"}, {}, "loss is 'MSELoss' there and 'L1Loss' here"),
+        ({"clipnorm": 1.0}, {}, "clipping is .* there and .*'clipnorm': 1.0.* here"),
+        ({"l2": 0.1}, {}, "penalties is {} there and {'l2_penalty': 0.1} here"),
+        ({"ema": 0.5}, {}, "ema is 0.9 there and 0.5 here"),
+        ({"schedule_every": "step"}, {}, "schedule_every is 'epoch' there and 'step' here"),
+        ({}, {"shuffle": False}, "order is 'RandomSampler' there and 'SequentialSampler' here"),
+        ({}, {"class_weight": {0: 2.0}}, "class_weight is False there and True here"),
+    ],
+)
+def test_other_settings_are_refused(tmp_path, compiled, given, message):
+    def made(**settings):
+        tg.manual_seed(0)
+        trainer = nn.Trainer(nn.Linear(3, 1))
+        trainer.compile("sgd", **{"loss": "mse", "ema": 0.9, **settings})
+        return trainer
+
+    made().fit(X, Y, epochs=2, verbose=0, checkpoint=tmp_path)
+    other = made(**compiled)
+    before = other.model.state_dict()
+    with pytest.raises(ValueError, match=message):
+        other.fit(X, Y, epochs=3, verbose=0, resume_from=tmp_path, **given)
+    assert same(other.model.state_dict(), before)
+
+
+def test_parameters_that_are_not_in_the_checkpoint_are_refused(tmp_path):
+    model, own = nn.Linear(3, 1), nn.Parameter(tg.ones(()))
+    trainer = nn.Trainer(model)
+    trainer.compile(optim.SGD([*model.parameters(), own], lr=0.1), "mse")
+    with pytest.raises(ValueError, match=r"moves 1 parameter.* not the model's"):
+        trainer.fit(X, Y, verbose=0, checkpoint=tmp_path)
+
+
+def test_a_file_may_have_any_name(tmp_path):
+    whole = small()
+    whole.fit(X, Y, epochs=3, verbose=0, callbacks=nn.callbacks.ModelCheckpoint(tmp_path / "m1"))
+    part = small(seed=9)
+    again = nn.callbacks.ModelCheckpoint(tmp_path / "other")
+    part.fit(X, Y, epochs=5, verbose=0, callbacks=again, resume_from=tmp_path / "m1")
+    assert part.history.epoch == [0, 1, 2, 3, 4]
+
+
 def test_where_there_is_nothing(tmp_path):
     with pytest.raises(FileNotFoundError, match="no checkpoint at"):
         small().fit(X, Y, verbose=0, resume_from=tmp_path)

@@ -232,7 +232,7 @@ def test_shuffles_anew_every_epoch_and_only_if_asked(shuffle):
         ({"x": [], "y": None}, "the data has no batches"),
         ({"x": tg.zeros(0, 3), "y": tg.zeros(0, 2)}, "the data has no batches"),
         ({"x": X, "y": Y, "epochs": 0}, "epochs must be"),
-        ({"x": X, "y": Y, "batch_size": 0}, "batch_size must be at least 1"),
+        ({"x": X, "y": Y, "batch_size": 0}, "batch_size must be"),
         ({"x": X, "y": Y, "steps_per_epoch": 0}, "at least 1"),
         ({"x": X, "y": Y, "class_weight": {-1: 2.0}}, "no class number"),
         ({"x": X, "y": tg.zeros(40, 2, 2), "class_weight": {1: 2.0}}, "needs targets of shape"),
@@ -681,6 +681,68 @@ def test_the_dtype_of_the_model():
     made.fit(X.numpy(), Y.tolist(), verbose=0)
     assert {p.dtype.name for p in made.model.parameters()} == {"float64"}
     assert made.predict(X.numpy(), verbose=0).dtype == "float64"
+
+
+def test_parameters_that_only_the_optimizer_has():
+    own = nn.Parameter(tg.ones(()))
+    made = nn.Trainer(mlp())
+    optimizer = optim.SGD([*made.model.parameters(), own], lr=0.0)
+    made.compile(optimizer, lambda found, target: (own * found - target).square().mean())
+    seen = []
+    note = nn.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: seen.append(own.grad.item())
+    )
+    made.fit(X, Y, batch_size=40, epochs=3, callbacks=note, shuffle=False, verbose=0)
+    assert seen[0] == seen[1] == seen[2]  # no gradient of an earlier batch is left in it
+
+
+def test_nothing_to_train():
+    made = trainer()
+    for p in made.model.parameters():
+        p.requires_grad_(False)
+    with pytest.raises(ValueError, match="no parameter requires a gradient"):
+        made.fit(X, Y, verbose=0)
+
+
+def test_a_plateau_needs_epochs():
+    plateau = lambda optimizer: optim.lr_scheduler.ReduceLROnPlateau(optimizer)
+    with pytest.raises(ValueError, match=r"ReduceLROnPlateau.*schedule_every='epoch'"):
+        trainer(optim.SGD(lr=0.1), "mse", schedule=plateau, schedule_every="step")
+
+
+def test_functions_that_make_schedulers_may_call_their_argument_anything():
+    made = trainer(
+        optim.SGD(lr=0.1), "mse", schedule=lambda opt: optim.lr_scheduler.StepLR(opt, 1, gamma=0.5)
+    )
+    history = made.fit(X, Y, epochs=3, verbose=0)
+    assert history.history["learning_rate"] == [0.1, 0.05, 0.025]
+
+
+def test_validation_data_in_a_list():
+    a, b = trainer(), trainer()
+    first = a.fit(X, Y, validation_data=[X[:9], Y[:9]], shuffle=False, verbose=0)
+    other = b.fit(X, Y, validation_data=(X[:9], Y[:9]), shuffle=False, verbose=0)
+    assert first.history == other.history
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        ({"initial_epoch": -1}, "initial_epoch must be an integer of at least 0, not -1"),
+        ({"validation_freq": [1, 2]}, r"validation_freq must be .* not \[1, 2\]"),
+        ({"callbacks": EarlyStopping}, "is the class EarlyStopping: make one"),
+    ],
+)
+def test_settings_of_fit_that_make_no_sense(given, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        trainer().fit(X, Y, verbose=0, **given)
+
+
+def test_loaders_bring_their_targets():
+    loader = nn.data.DataLoader(nn.data.TensorDataset(X, Y), 8)
+    for data in (loader, nn.data.TensorDataset(X, Y), ((X, Y) for _ in range(2))):
+        with pytest.raises(TypeError, match="brings its own targets"):
+            trainer().fit(data, Y, verbose=0)
 
 
 # -- what is not finite ------------------------------------------------------------------------

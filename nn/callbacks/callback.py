@@ -184,7 +184,7 @@ class CallbackList:
     """
 
     def __init__(self, callbacks: Iterable[Callback] | Callback | None = None) -> None:
-        if isinstance(callbacks, Callback):
+        if isinstance(callbacks, (Callback, type)):
             callbacks = [callbacks]
         self.callbacks = list(callbacks or ())
         for i, callback in enumerate(self.callbacks):

@@ -49,8 +49,9 @@ class History(Callback):
     def plot(self, names: Any = None, ax: Any = None) -> Any:
         """Draw the curves with matplotlib, those of training and validation together.
 
-        ``names``: which to draw (without "val_"); all by default. ``ax``: the axes to draw in, one
-        for each name; by default a new figure with as many. Returns the axes, in a list.
+        ``names``: which to draw (without "val_"); by default all that are single numbers. ``ax``:
+        the axes to draw in, one for each name; by default a new figure with as many. Returns the
+        axes, in a list.
 
         Raises ValueError for names that were not measured, or when nothing was; ImportError, saying
         what to install, without matplotlib.
@@ -60,12 +61,19 @@ class History(Callback):
         >>> history.on_epoch_end(0, {"loss": 1.0, "val_loss": 2.0})
         >>> (axes,) = history.plot()  # doctest: +SKIP
         """
-        measured = list(dict.fromkeys(name.removeprefix("val_") for name in self.history))
+        measured = list(
+            dict.fromkeys(
+                name.removeprefix("val_")
+                for name, curve in self.history.items()
+                if not getattr(curve[-1], "ndim", 0)
+            )
+        )
         chosen = measured if names is None else [names] if isinstance(names, str) else list(names)
         unknown = [name for name in chosen if name not in measured]
         if unknown or not chosen:
             raise ValueError(
-                f"History.plot: {unknown or 'nothing'} was not measured; there are {measured}"
+                f"History.plot: {unknown or 'nothing'} was not measured, or is no single number; "
+                f"there are {measured}"
                 if measured
                 else "History.plot: nothing was measured yet: call fit() first"
             )
