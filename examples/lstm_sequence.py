@@ -3,8 +3,11 @@
 Each step of a sequence brings a random number in [0, 1] and a mark, 0 or 1; two steps are marked,
 one in each half. The task is the sum of the two marked numbers. Always answering 1, the mean, has
 a squared error of 1/6 = 0.167; the task counts as solved when the error on sequences never seen
-is below 0.01. A plain RNN of the same size, trained in the same way, is shown beside it. Sequences
-have lengths of their own, and are packed.
+is below 0.01. A plain RNN with as many units, trained in the same way, is shown beside it.
+Sequences have lengths of their own, and are packed.
+
+Measured: the LSTM solves it after 1000 steps and ends at 0.005; the RNN ends at 0.150, hardly
+better than the mean. Both take 16 seconds on one core.
 
     python examples/lstm_sequence.py
     python examples/lstm_sequence.py --steps 20

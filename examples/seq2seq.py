@@ -6,6 +6,9 @@ digit in place of its own (teacher forcing), so that all its steps are one call;
 its own choice, as it must later. Both are trained alike, and judged on strings never seen: how
 many are right in every digit, by themselves, and with the right digits given.
 
+Measured: after 200 of 1000 steps 56 % are right with teacher forcing and 28 % without; in the end
+all are, with both. Together they take 18 seconds on one core, with teacher forcing fewer of them.
+
     python examples/seq2seq.py
     python examples/seq2seq.py --steps 20
 

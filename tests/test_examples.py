@@ -149,9 +149,8 @@ def test_gan_ring(tmp_path):
 def test_verification(tmp_path):
     pytest.importorskip("matplotlib")
     shown = run("verification.py", "--steps", "30", "--out", str(tmp_path))
-    auc = {
-        name: float(found) for name, found in re.findall(r"^(\w+).* (0\.\d+) ", shown, re.MULTILINE)
-    }
+    rows = re.findall(r"^(\w+) .*?(0\.\d{4}) +\S+%", shown, re.MULTILINE)
+    auc = {name: float(found) for name, found in rows}
     assert 0.5 < auc["untrained"] < auc["pixels"] < auc["contrastive"]
     assert auc["triplet"] > auc["untrained"]
     assert (tmp_path / "signatures.png").stat().st_size > 10_000
