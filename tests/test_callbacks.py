@@ -1,6 +1,7 @@
 """Callbacks: what they do, what they refuse, what they remember."""
 
 import csv
+import io
 import os
 import re
 import sys
@@ -417,6 +418,20 @@ def test_bars(capfd):
     assert "Predicting: 100%" in err
     made.fit(((X, Y) for _ in range(3)), verbose=1)  # of unknown length
     assert "3batch" in capfd.readouterr().err
+
+
+def test_messages_do_not_run_into_bars(monkeypatch, tmp_path):
+    pytest.importorskip("tqdm")
+    written = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", written)
+    monkeypatch.setattr(sys, "stderr", written)
+    keep = cb.ModelCheckpoint(tmp_path / "model", verbose=1)
+    rate = cb.LearningRateScheduler(lambda epoch: 0.1, verbose=1)
+    trainer().fit(X, Y, epochs=2, verbose=1, callbacks=[keep, rate])
+    lines = written.getvalue().replace("\r", "\n").split("\n")
+    for message in ("saving the model", "learning rate is"):
+        assert [line.startswith("Epoch 1: ") for line in lines if message in line][:1] == [True]
+        assert not [line for line in lines if message in line and "batch" in line]
 
 
 def test_bars_without_tqdm(monkeypatch, capfd):

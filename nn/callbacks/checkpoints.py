@@ -9,6 +9,7 @@ from typing import Any
 from tapegrad import save
 
 from .monitoring import Monitoring
+from .progressing import say
 
 __all__ = ["ModelCheckpoint"]
 
@@ -97,13 +98,13 @@ class ModelCheckpoint(Monitoring):
                 return
             if not self._is_better(current, self.best):
                 if self.verbose:
-                    print(f"{said}{self.monitor} did not improve from {self.best}")
+                    say(f"{said}{self.monitor} did not improve from {self.best}")
                 return
             said += f"{self.monitor} improved from {self.best} to {current}, "
             self.best = current
         path = self._path(epoch, batch, logs)
         if self.verbose:
-            print(f"{said}saving the model to {path}")
+            say(f"{said}saving the model to {path}")
         if self.save_weights_only:
             save(self.trainer.weights_to_evaluate(), path)
         else:

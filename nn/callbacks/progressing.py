@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Any
 
@@ -140,6 +141,15 @@ def _shown(logs: Any) -> list[str]:
         for name, value in dict(logs or {}).items()
         if getattr(value, "ndim", 0) == 0
     ]
+
+
+def say(text: str) -> None:
+    """Print a line, above the bar if there is one."""
+    tqdm = sys.modules.get("tqdm")
+    if tqdm is None:
+        print(text, flush=True)
+    else:
+        tqdm.tqdm.write(text)
 
 
 def _tqdm() -> Any:

@@ -13,6 +13,7 @@ from tapegrad.optim.schedules import reduce_on_plateau
 from ..numbers_of import number
 from .callback import Callback
 from .monitoring import Monitoring
+from .progressing import say
 
 __all__ = ["LearningRateScheduler", "ReduceLROnPlateau"]
 
@@ -75,7 +76,7 @@ class LearningRateScheduler(Callback):
         for group, new in zip(groups, rates):
             group["lr"] = new if isinstance(new, Tensor) else number(new)
         if self.verbose:
-            print(f"Epoch {epoch + 1}: the learning rate is {rates[0]}")
+            say(f"Epoch {epoch + 1}: the learning rate is {rates[0]}")
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Log the rate."""
@@ -156,7 +157,7 @@ class ReduceLROnPlateau(Monitoring):
         self._state = following._replace(rate=0.0)
         after = self.trainer.learning_rate
         if self.verbose and after != before:
-            print(f"Epoch {epoch + 1}: the learning rate falls to {after}")
+            say(f"Epoch {epoch + 1}: the learning rate falls to {after}")
 
     def _kept_above(self, before: Any, after: Any) -> Any:
         """The new rate; one that was below ``min_lr`` already is left alone."""

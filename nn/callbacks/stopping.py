@@ -6,6 +6,7 @@ from typing import Any
 
 from .callback import Callback
 from .monitoring import Monitoring
+from .progressing import say
 
 __all__ = ["EarlyStopping", "TerminateOnNaN"]
 
@@ -88,10 +89,10 @@ class EarlyStopping(Monitoring):
     def on_train_end(self, logs: Any = None) -> None:
         """Bring the best weights back."""
         if self.stopped_epoch > 0 and self.verbose:
-            print(f"Epoch {self.stopped_epoch + 1}: early stopping")
+            say(f"Epoch {self.stopped_epoch + 1}: early stopping")
         if self.best_weights is not None:
             if self.verbose:
-                print(f"Restoring the weights of the best epoch: {self.best_epoch + 1}")
+                say(f"Restoring the weights of the best epoch: {self.best_epoch + 1}")
             self.trainer.restore_weights(self.best_weights)
 
     def state_dict(self) -> dict[str, Any]:
@@ -125,5 +126,5 @@ class TerminateOnNaN(Callback):
 
     def on_non_finite(self, error: Exception) -> None:
         """Say what happened and end training."""
-        print(str(error).partition("\n")[0])
+        say(str(error).partition("\n")[0])
         self.trainer.stop_training = True
