@@ -125,6 +125,31 @@ def test_cnn_digits(tmp_path):
     assert float(right) > 80.0
 
 
+def test_segmentation(tmp_path):
+    shown = run("segmentation.py", "--steps", "50", "--runs", "1", "--out", str(tmp_path))
+    rows = re.findall(r"^(\w.*\S) +(\S+)% +(\S+) +(\S+) +(\S+) +(\S+) +(\S+)$", shown, re.MULTILINE)
+    found = {name: [float(number) for number in numbers] for name, *numbers in rows}
+    assert list(found) == ["cross-entropy", "weighted 10 : 1", "focal", "Dice"]
+    assert found["cross-entropy"][0] < found["Dice"][0] < found["weighted 10 : 1"][0]
+    assert found["Dice"][1] > 0.4 and found["Dice"][1] > found["focal"][1]
+    for _, iou, dice, threshold, best_iou, best_dice in found.values():
+        assert dice == pytest.approx(2 * iou / (1 + iou), abs=2e-3)
+        assert best_dice == pytest.approx(2 * best_iou / (1 + best_iou), abs=2e-3)
+        assert 0.0 < threshold < 1.0
+
+
+def test_detection(tmp_path):
+    shown = run("detection.py", "--steps", "150", "--out", str(tmp_path))
+    losses = [float(loss) for loss in re.findall(r"^ +\d+   (\d+\.\d+)$", shown, re.MULTILINE)]
+    assert len(losses) == 6 and losses[-1] < 0.3 * losses[0]
+    found = {
+        name: float(value) for name, value in re.findall(r"^  (\S.*\S)  +([\d.]+)%?$", shown, re.M)
+    }
+    assert found["mean IoU"] > 0.2 and found["found"] > 30.0
+    both, right = found["found, and class right"], found["class right of those found"]
+    assert both == pytest.approx(found["found"] * right / 100, abs=0.2)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name, least", [("nine_steps.py", 97.0), ("cnn_digits.py", 98.5)])
 def test_held_out_digits(name, least, tmp_path):
@@ -179,7 +204,7 @@ def test_sentiment():
 
 
 @pytest.mark.parametrize(
-    "name", ["diabetes.py", "hyper_towers.py", "learned_rates.py", "nine_steps.py"]
+    "name", ["cnn_digits.py", "diabetes.py", "hyper_towers.py", "learned_rates.py", "nine_steps.py"]
 )
 def test_without_scikit_learn_the_extra_is_named(name):
     code = (
