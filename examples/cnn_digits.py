@@ -136,7 +136,7 @@ def main() -> None:
     wrong = round((1.0 - right) * len(held_y))
     print(f"\n{right:.2%} of {len(held_y)} held-out digits right ({wrong} wrong), "
           f"after {took:.0f} s of training")  # fmt: skip
-    draw(trainer.model[0].weight.detach(), options.out / "cnn_digits.png")
+    draw(next(trainer.model.parameters()).detach(), options.out / "cnn_digits.png")
 
 
 if __name__ == "__main__":

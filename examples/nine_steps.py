@@ -149,7 +149,7 @@ def main() -> None:
     sizes = " + ".join(str(len(part.digits)) for part in (known, unknown, test))
     print(f"1 Data: {sizes} pictures for training, validation and test")
     settings = Settings(epochs=options.epochs)
-    model = make_model(settings)
+    model: nn.Module = make_model(settings)
     print(f"2 Model: {sum(p.numel() for p in model.parameters())} parameters\n{model}")
     print(f"3 Hyperparameters: {settings}")
     print(f"4 Initialisation: {nn.init.recommend('relu')}")
