@@ -10,7 +10,7 @@ from typing import Any
 
 from tapegrad import Tensor, argmax, clip, stop_gradient, tensor, where
 from tapegrad.losses import reduce
-from tapegrad.records import FIRST
+from tapegrad.records import FIRST, OUTPUT
 from tapegrad.values import shape_of
 
 from .loss_operands import lined_up
@@ -82,8 +82,10 @@ class BatchLoss:
         if prediction.shape[:1] == (1,) or shapes != {(*y.shape[:1], 1), y.shape[:1]}:
             return
         self._seen = value.requires_grad  # without a tape there is nothing to be seen
+        pairs = (*y.shape[:1], *y.shape[:1])
         for record in below(value._record):
-            if {shape_of(operand) for operand in record[FIRST::2]} == shapes:
+            of_both = {shape_of(operand) for operand in record[FIRST::2]} == shapes
+            if of_both and type(record[OUTPUT]) is not tuple and shape_of(record[OUTPUT]) == pairs:
                 raise ValueError(
                     f"the loss compares predictions of shape {prediction.shape} with targets of "
                     f"shape {y.shape}, every pair of them: say prediction.squeeze(1) in it, or "

@@ -344,6 +344,9 @@ def test_functions_that_compare_every_pair_are_refused():
         made.fit(X, Y[:, 0], verbose=0)
     good = trainer("sgd", lambda found, target: (found.squeeze(1) - target).abs().mean(), outputs=1)
     good.fit(X, Y[:, 0], verbose=0)
+    # class numbers, of one class, are of such shapes and compared with nothing
+    one = trainer("sgd", lambda found, target: tg.losses.cross_entropy(found, target), outputs=1)
+    one.fit(X, tg.zeros(40).long(), verbose=0)
 
 
 def test_losses_that_want_targets_say_so():
