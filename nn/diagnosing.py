@@ -18,7 +18,7 @@ from tapegrad import (
     set_rng_state,
     stop_gradient,
 )
-from tapegrad.optim import SGD
+from tapegrad.optim import SGD, get
 
 from .module import Module
 
@@ -26,12 +26,23 @@ __all__ = ["Diagnosis", "LayerHealth", "Problem", "diagnose"]
 
 #: Gradients that differ by more than this between the first and the last layer.
 DEPTH = 1e3
-#: A weight should move by about a thousandth of its size in a step.
-LARGE_UPDATE, SMALL_UPDATE = 0.1, 1e-7
-#: Above it a layer of weights squashes some directions to nothing.
-CONDITION = 1e6
+#: In deep networks of ReLU half of the units are 0 for a whole batch even at a good start, since
+#: all examples come to look alike; more than that is a loss.
+DEAD = 2.0 / 3.0
+#: Of fewer values of a unit than this it cannot be told that it is dead.
+VALUES = 8
+#: A weight should move by about a thousandth of its size in a step; of twenty layers with BatchNorm
+#: that can be trained, some move by 0.15 at first.
+LARGE_UPDATE, SMALL_UPDATE = 0.25, 1e-7
+#: Above it a layer of weights squashes some directions to nothing; and above so much per unit, as
+#: a random square matrix of n units has a number above k·n by a chance of 2/k (Edelman 1988).
+CONDITION, CONDITION_PER_UNIT = 1e6, 1e5
+#: Larger weights, of so many multiplications, have no condition number: it would take too long.
+LARGEST = 512**3
 #: A slope below this share of the steepest counts as saturated.
 FLAT = 0.05
+#: Where a module keeps what its weights are made of; no layers.
+PARAMETRIZED = "parametrizations"
 #: Activations that flatten out on both sides, and those with a side of zeros.
 BOUNDED = ("Sigmoid", "Tanh", "Softsign", "Hardtanh", "Hardsigmoid", "ReLU6", "Step")
 ONE_SIDED = ("ReLU", "ReLU6", "Threshold")
@@ -41,10 +52,12 @@ class LayerHealth(NamedTuple):
     """One layer of a :class:`Diagnosis`; None where a figure makes no sense.
 
     ``size`` and ``spread``: the root mean square of the outputs and their standard deviation over
-    the batch. ``gradient``: the root mean square of the loss's gradient by the outputs. ``dead``:
-    the share of units that are 0 for the whole batch. ``saturated``: the share of outputs where the
+    the batch. ``gradient``: the norm of the loss's gradient by the outputs (unlike a mean, it stays
+    when pooling shares it out among many); None if the loss does not depend on them. ``dead``: the
+    share of units that are 0 for the whole batch. ``saturated``: the share of outputs where the
     activation is flat. ``weight``, ``weight_gradient``: root mean squares. ``update``: by which
-    share of their size the weights move in one step. ``condition``: the weights' condition number.
+    share of their size the weights move in one step. ``condition``: the weights' condition number,
+    of up to about 512·512 weights.
 
     >>> import tapegrad as tg
     >>> layers = tg.nn.diagnose(tg.nn.Linear(3, 1), "mse", (tg.ones(2, 3), tg.zeros(2, 1))).layers
@@ -56,7 +69,7 @@ class LayerHealth(NamedTuple):
     kind: str
     size: float
     spread: float
-    gradient: float
+    gradient: float | None
     dead: float | None
     saturated: float | None
     weight: float | None
@@ -100,7 +113,7 @@ class Diagnosis:
     >>> tg.nn.diagnose(model, "mse", (tg.ones(2, 1), tg.zeros(2, 1)))
     loss 4
     Layer            Size  Spread  Gradient  Dead  Saturated  Weight  dL/dW  Update  Condition
-    Linear (Linear)     2       0         2                        2      4    0.02          1
+    Linear (Linear)     2       0       2.8                        2      4    0.02          1
     Nothing is wrong.
     """
 
@@ -145,9 +158,9 @@ class Diagnosis:
 
         figure, (sizes, shares, updates) = figure_of(axes, 3)
         names = [layer.name for layer in self.layers]
-        curves = {"activations": "size", "their gradients": "gradient"}
+        curves = {"outputs (root mean square)": "size", "gradients (norm)": "gradient"}
         lines(sizes, names, {k: [getattr(x, v) for x in self.layers] for k, v in curves.items()})
-        sizes.set_title("root mean square")
+        sizes.set_title("sizes")
         of_units = [x for x in self.layers if x.dead is not None or x.saturated is not None]
         bars(
             shares,
@@ -173,18 +186,24 @@ def diagnose(
 
     ``loss``: a function of (output, target), a loss of :mod:`tapegrad.losses`, or its name.
     ``batch``: (input, target), or (input, ..., target) for a model of several inputs.
-    ``optimizer``: whose step is judged, with the model's parameters; None is SGD with a rate of
-    0.01. The model, the optimizer, gradients, buffers and the random state are left as they were.
+    ``optimizer``: whose step is judged: one with the model's parameters, or a name or class; None
+    is SGD with a rate of 0.01. The model, the optimizer, gradients, buffers and the random state
+    are left as they were.
 
     Verdicts: *vanishing* and *exploding*, when gradients differ by a factor of 1000 between the
-    last and the first layer (or a value overflowed); *dead units*, when half of a layer's units
-    are 0 for the whole batch; *saturation*, when half of the outputs of a bounded activation are
-    on its flat parts; *large updates* (a step moves weights by more than a tenth of their size),
-    *small updates* (by less than 1e-7), and *ill-conditioned* weights (above 1e6). Each comes with
-    remedies.
+    last and the first layer (or a value overflowed); *dead units*, when two thirds of a layer's
+    units are 0 for the whole batch (of 8 examples or more); *saturation*, when half of the outputs
+    of a bounded activation are on its flat parts; *large updates* (a step moves weights by more
+    than a quarter of their size), *small updates* (by less than 1e-7), and *ill-conditioned*
+    weights (above 1e6, or 1e5 for each unit). Each comes with remedies. *Bad data* and *a loss that
+    is not finite* of good outputs are told as such.
+
+    Layers are modules that have parameters of their own or no modules inside, in the order of their
+    calls; of an activation that is a function only what it does to the layers is seen. Dead units
+    and saturation are judged for modules of their kind.
 
     Raises TypeError for a model that is no Module, ValueError for a batch that is no pair and for a
-    loss that does not depend on the model.
+    loss that does not depend on the model or is no scalar.
 
     >>> import tapegrad as tg
     >>> _ = tg.manual_seed(0)
@@ -200,44 +219,47 @@ def diagnose(
     if not isinstance(model, Module):
         raise TypeError(f"diagnose: model must be a Module, not {type(model).__name__}")
     if not isinstance(batch, (tuple, list)) or len(batch) < 2:
-        raise ValueError("diagnose: batch must be (input, target)")
-    if isinstance(loss, str):
-        from tapegrad import losses
+        raise ValueError(
+            f"diagnose: batch must be (input, target), not a {type(batch).__name__}; the first of "
+            "a DataLoader is next(iter(loader))"
+        )
+    from tapegrad import losses
 
-        loss = losses.get(loss)
     *inputs, target = batch
-    seen, value, by_output, by_parameter = _measured(model, loss, inputs, target)
+    seen, value, by_parameter = _measured(model, losses.get(loss), inputs, target)
     moved = _updates(model, by_parameter, optimizer)
-    layers = tuple(
-        _health(name, module, given, output, slope, by_parameter, moved)
-        for (name, module, given, output), slope in zip(seen, by_output, strict=True)
-    )
-    return Diagnosis(float(value), layers, tuple(_problems(model, float(value), layers)))
+    conditions: dict[int, float | None] = {}
+    layers = tuple(_health(layer, by_parameter, moved, conditions) for layer in seen)
+    problems = list(_bad_data(batch)) or list(_problems(model, float(value), layers))
+    return Diagnosis(float(value), layers, tuple(problems))
 
 
 class _Seen(NamedTuple):
-    """A layer at work."""
+    """A layer at work: its outputs, and the loss's gradients by them, None where it has none."""
 
     name: str
     module: Module
     input: Any
-    output: Tensor
+    outputs: list[Tensor]
+    gradients: list[Tensor | None]
 
 
 def _measured(
     model: Module, loss: Callable[..., Tensor], inputs: Sequence[Any], target: Any
-) -> tuple[list[_Seen], Tensor, list[Tensor], dict[int, Tensor]]:
-    """The layers in the order of their work, the loss, and gradients by outputs and parameters."""
+) -> tuple[list[_Seen], Tensor, dict[int, Tensor]]:
+    """The layers in the order of their work, the loss, and its gradients by parameters."""
     seen: list[_Seen] = []
     handles = []
     for name, module in model.named_modules():
-        if any(True for _ in module.children()):
+        inside = [child for child, _ in module.named_children() if child != PARAMETRIZED]
+        own = next(module.parameters(recurse=False), None)
+        if (inside and own is None) or PARAMETRIZED in name.split("."):
             continue
 
         def note(module: Module, args: Any, output: Any, name: str = name) -> None:
-            output = output[0] if isinstance(output, tuple) else output
-            if isinstance(output, Tensor) and output.requires_grad:
-                seen.append(_Seen(name or type(module).__name__, module, args[:1], output))
+            outputs = [found for found in _tensors(output) if found.requires_grad]
+            if outputs:
+                seen.append(_Seen(name or type(module).__name__, module, args[:1], outputs, []))
 
         handles.append(module.register_forward_hook(note))
     buffers = [(b, b.detach().clone()) for b in model.buffers()]
@@ -247,17 +269,36 @@ def _measured(
             value = loss(model(*inputs), target)
             if not value.requires_grad or not seen:
                 raise ValueError("diagnose: the loss does not depend on the model's parameters")
+            if value.numel() != 1:
+                raise ValueError(
+                    f"diagnose: the loss must be one number, and has shape {value.shape}: "
+                    "reduction='mean' makes one of it"
+                )
             params = [p for p in model.parameters() if p.requires_grad]
-            wanted = [*(s.output for s in seen), *params]
-            found = grad(value, wanted, allow_unused=True, materialize_grads=True)
+            outputs = [output for layer in seen for output in layer.outputs]
+            found = iter(grad(value, [*outputs, *params], allow_unused=True))
     finally:
         for handle in handles:
             handle.remove()
         set_rng_state(random)
         for buffer, before in buffers:
             buffer.data = before
-    by_parameter = {id(p): g for p, g in zip(params, found[len(seen) :], strict=True)}
-    return seen, value, list(found[: len(seen)]), by_parameter
+    for layer in seen:
+        layer.gradients.extend(next(found) for _ in layer.outputs)
+    by_parameter = {
+        id(p): p.detach() * 0.0 if slope is None else slope
+        for p, slope in zip(params, found, strict=True)
+    }
+    return seen, value, by_parameter
+
+
+def _tensors(output: Any) -> Iterator[Tensor]:
+    """The Tensors in a layer's result, which may be nested, as that of an LSTM is."""
+    if isinstance(output, Tensor):
+        yield output
+    elif isinstance(output, (tuple, list, Mapping)):
+        for part in output.values() if isinstance(output, Mapping) else output:
+            yield from _tensors(part)
 
 
 def _updates(
@@ -267,6 +308,8 @@ def _updates(
     params = [p for p in model.parameters() if id(p) in by_parameter]
     if optimizer is None:
         optimizer = SGD(params, lr=0.01)
+    elif isinstance(optimizer, (str, type)):
+        optimizer = get(optimizer, params)
     own = [p for group in optimizer.param_groups for p in group["params"]]
     if not {id(p) for p in own} & set(by_parameter):
         raise ValueError("diagnose: the optimizer has none of the model's parameters")
@@ -279,26 +322,25 @@ def _updates(
 
 
 def _health(
-    name: str,
-    module: Module,
-    given: Sequence[Any],
-    output: Tensor,
-    slope: Tensor,
+    seen: _Seen,
     by_parameter: Mapping[int, Tensor],
     moved: Mapping[int, tuple[Tensor, Tensor]],
+    conditions: dict[int, float | None],
 ) -> LayerHealth:
-    output = stop_gradient(output)
+    """The figures of a layer; ``conditions``, by weight, are computed once for all its calls."""
+    module, output = seen.module, stop_gradient(seen.outputs[0])
     kind = type(module).__name__
     weight = getattr(module, "weight", None)
     if not isinstance(weight, Tensor) or id(weight) not in by_parameter:
-        weight = next((p for p in module.parameters() if id(p) in by_parameter), None)
+        own = module.parameters(recurse=False)
+        weight = next((p for p in own if id(p) in by_parameter), None)
     figures: dict[str, Any] = dict.fromkeys(
         ("dead", "saturated", "weight", "weight_gradient", "update", "condition")
     )
     if kind in ONE_SIDED and output.ndim > 1:
-        figures["dead"] = _share(_by_unit(output == 0.0))
-    if kind in BOUNDED and given:
-        figures["saturated"] = _flat_share(module, given[0])
+        figures["dead"] = _dead_share(output == 0.0)
+    if kind in BOUNDED and seen.input and isinstance(seen.input[0], Tensor):
+        figures["saturated"] = _flat_share(module, seen.input[0])
     if weight is not None:
         before = stop_gradient(weight)
         figures["weight"] = _rms(before)
@@ -306,11 +348,25 @@ def _health(
         if id(weight) in moved:
             after = stop_gradient(moved[id(weight)][1])
             figures["update"] = _rms(after - before) / (figures["weight"] or 1.0)
-        if weight.ndim > 1 and weight.isfinite().all():
-            values = linalg.svdvals(before.flatten(1))
-            figures["condition"] = float(values.max() / values.min())
-    spread = float(output.std(dim=0, correction=0).mean()) if output.ndim else 0.0
-    return LayerHealth(name, kind, _rms(output), spread, _rms(slope), **figures)
+        if id(weight) not in conditions:
+            conditions[id(weight)] = _condition(before)
+        figures["condition"] = conditions[id(weight)]
+    spread = float(output.std(dim=0, correction=0).mean()) if output.numel() else 0.0
+    slopes = [g for g in seen.gradients if g is not None]
+    gradient = sum(_rms(g) ** 2 * g.numel() for g in slopes) ** 0.5 if slopes else None
+    return LayerHealth(seen.name, kind, _rms(output), spread, gradient, **figures)
+
+
+def _condition(weight: Tensor) -> float | None:
+    """The condition number; None if there is none, or if it would take too long."""
+    if weight.ndim < 2 or weight.numel() == 0 or not weight.isfinite().all():
+        return None
+    matrix = weight.flatten(1).to("float64")
+    if matrix.numel() * min(matrix.shape) > LARGEST:
+        return None
+    values = linalg.svdvals(matrix)
+    least, most = float(values.min()), float(values.max())
+    return most / least if least > 0.0 else float("inf") if most > 0.0 else None
 
 
 def _rms(values: Tensor) -> float:
@@ -327,39 +383,71 @@ def _share(holds: Tensor) -> float:
     return float(holds.to("float64").mean())
 
 
-def _by_unit(holds: Tensor) -> Tensor:
-    """Whether it holds for all examples of a unit: a column, or a channel of pictures."""
-    dims = (0, *range(2, holds.ndim))
-    for dim in reversed(dims):
-        holds = holds.all(dim=dim)
-    return holds
+def _dead_share(zero: Tensor) -> float | None:
+    """The share of units that are 0 for all examples: columns, or channels of pictures.
+
+    A unit is (N, C, L) after a convolution and (N, L, C) in sequences: the worse of both.
+    """
+    if zero.numel() == 0:
+        return None
+    found = []
+    for unit in (1, 2) if zero.ndim == 3 else (1,):
+        if zero.numel() >= VALUES * zero.shape[unit]:
+            by_unit = zero.movedim(unit, 0).flatten(1) if zero.ndim > 1 else zero
+            found.append(_share(by_unit.all(dim=1)))
+    return max(found, default=None)
 
 
-def _flat_share(module: Module, given: Tensor) -> float:
-    """The share of inputs at which an activation is flat."""
+def _flat_share(module: Module, given: Tensor) -> float | None:
+    """The share of inputs at which an activation is flat; zeros of a ReLU6 are no saturation."""
+    if given.numel() == 0:
+        return None
     with enable_grad():
         at = stop_gradient(given).requires_grad_()
         probe = linspace(-5.0, 5.0, 101, dtype=given.dtype).requires_grad_()
-        (slopes,) = grad(module(at).sum(), [at])
-        (steepest,) = grad(module(probe).sum(), [probe])
-    return _share(slopes.abs() < FLAT * steepest.abs().max())
+        output = module.forward(at)
+        (slopes,) = grad(output.sum(), [at])
+        (steepest,) = grad(module.forward(probe).sum(), [probe])
+    flat = slopes.abs() < FLAT * steepest.abs().max()
+    return _share(flat & (output != 0.0) if type(module).__name__ in ONE_SIDED else flat)
+
+
+def _bad_data(batch: Sequence[Any]) -> Iterator[Problem]:
+    """NaN and infinities that are in the batch already."""
+    for i, part in enumerate(batch):
+        for found in _tensors(part):
+            if found.is_floating_point() and not found.isfinite().all():
+                count = int((~found.isfinite()).sum())
+                yield Problem(
+                    "bad data",
+                    "the target" if part is batch[-1] else f"input {i}",
+                    f"{count} of {found.numel()} numbers are NaN or infinite",
+                    ("replace or leave out missing values", "look for divisions by zero"),
+                )
 
 
 def _problems(model: Module, loss: float, layers: Sequence[LayerHealth]) -> Iterator[Problem]:
     """The verdicts."""
-    first, last = layers[0], layers[-1]
+    reached = [x for x in layers if x.gradient is not None] or [*layers]
+    first, last = reached[0], reached[-1]
+    ours, theirs = first.gradient or 0.0, last.gradient or 0.0
     kinds = {type(m).__name__ for m in model.modules()}
     norms = any("Norm" in kind for kind in kinds)
     squashing = sorted(kinds & {"Sigmoid", "Tanh", "Softsign", "Hardsigmoid", "Hardtanh"})
-    finite = all(_finite(x.size) and _finite(x.gradient) for x in layers) and _finite(loss)
     remedy_norm = () if norms else ("BatchNorm between the layers (nn.BatchNorm1d)",)
-    if not finite or first.gradient > DEPTH * last.gradient or last.size > DEPTH * DEPTH:
-        bad = next((x for x in layers if not (_finite(x.size) and _finite(x.gradient))), None)
-        figure = (
-            f"gradients grow from {last.gradient:.2g} at {last.name} to {first.gradient:.2g} at "
-            f"{first.name}, outputs reach {max(x.size for x in layers):.2g}"
-            if finite
-            else f"{'the loss' if bad is None else bad.name} is not finite"
+    overflow = _overflow(layers)
+    outputs = max(x.size for x in layers)
+    if not _finite(loss) and outputs <= DEPTH * DEPTH:
+        yield Problem(
+            "loss not finite",
+            "the loss",
+            f"it is {loss:g}, of outputs that are finite",
+            ("a loss of logits, which takes no logarithm of 0 (cross_entropy)",),
+        )
+    elif overflow or ours > DEPTH * theirs or last.size > DEPTH * DEPTH:
+        figure = overflow or (
+            f"gradients grow from {theirs:.2g} at {last.name} to {ours:.2g} at {first.name}, "
+            f"outputs reach {outputs:.2g}"
         )
         yield Problem(
             "exploding",
@@ -372,15 +460,14 @@ def _problems(model: Module, loss: float, layers: Sequence[LayerHealth]) -> Iter
                 "a lower learning rate",
             ),
         )
-    elif first.gradient * DEPTH < last.gradient:
-        ours = f"instead of {' and '.join(squashing)}" if squashing else "for every layer"
+    elif ours * DEPTH < theirs:
+        where = f"instead of {' and '.join(squashing)}" if squashing else "for every layer"
         yield Problem(
             "vanishing",
             f"{last.name} to {first.name}",
-            f"gradients shrink from {last.gradient:.2g} at {last.name} to {first.gradient:.2g} at "
-            f"{first.name}",
+            f"gradients shrink from {theirs:.2g} at {last.name} to {ours:.2g} at {first.name}",
             (
-                f"ReLU with He initialisation {ours} (nn.init.kaiming_normal_)",
+                f"ReLU with He initialisation {where} (nn.init.kaiming_normal_)",
                 *remedy_norm,
                 "residual connections (nn.Residual)",
             ),
@@ -388,7 +475,7 @@ def _problems(model: Module, loss: float, layers: Sequence[LayerHealth]) -> Iter
     yield from _worst(
         layers,
         "dead",
-        lambda x: x >= 0.5,
+        lambda x: x >= DEAD,
         "dead units",
         "{:.0%} of the units are 0 for the whole batch",
         ("LeakyReLU or ELU", "He initialisation", "a lower learning rate"),
@@ -409,7 +496,7 @@ def _problems(model: Module, loss: float, layers: Sequence[LayerHealth]) -> Iter
     yield from _worst(
         layers,
         "update",
-        lambda x: not x <= LARGE_UPDATE,
+        lambda x: x > LARGE_UPDATE,
         "large updates",
         "a step moves the weights by {:.2g} of their size",
         ("a lower learning rate", "clipping the gradients (clipnorm=1.0)", "a warm-up"),
@@ -423,10 +510,12 @@ def _problems(model: Module, loss: float, layers: Sequence[LayerHealth]) -> Iter
             "size",
             ("a higher learning rate (nn.lr_range_test)",),
         )
+    matrices = (p for p in model.parameters() if p.ndim > 1 and p.numel())
+    wide = max((min(p.shape[0], p.numel() // p.shape[0]) for p in matrices), default=1)
     yield from _worst(
         layers,
         "condition",
-        lambda x: x > CONDITION,
+        lambda x: x > max(CONDITION, CONDITION_PER_UNIT * wide),
         "ill-conditioned",
         "the weights' condition number is {:.2g}",
         ("orthogonal initialisation (nn.init.orthogonal_)", "weight decay", *remedy_norm),
@@ -447,6 +536,17 @@ def _worst(
         worst = max(found, key=lambda x: getattr(x, name))
         others = f" and {len(found) - 1} more" if len(found) > 1 else ""
         yield Problem(kind, worst.name + others, figure.format(getattr(worst, name)), remedies)
+
+
+def _overflow(layers: Sequence[LayerHealth]) -> str | None:
+    """Where the first output, or else on its way back the first gradient, is not finite."""
+    for layer in layers:
+        if not _finite(layer.size):
+            return f"the output of {layer.name} is not finite"
+    for layer in reversed(layers):
+        if not _finite(layer.gradient or 0.0):
+            return f"the gradient at {layer.name} is not finite"
+    return None
 
 
 def _finite(number: float) -> bool:

@@ -59,15 +59,17 @@ def loss_landscape(
     """The loss at θ + a·d for a in [-span, span], or at θ + a·d + b·e.
 
     ``loss``: a function of (output, target), or a loss's name. ``batch``: (input, target).
-    ``directions``: 1 or 2 random ones, or a list of one or two dicts from parameter names to
-    Tensors (such as the difference of two trained models, for the line between them). Random
+    ``directions``: 1 or 2 random ones, or a list of one or two dicts from names to Tensors (such as
+    the difference of two models' ``state_dict()``, for the line between them: its buffers, such as
+    the statistics of BatchNorm, are moved, too, unless they are integers). Random
     directions have, filter by filter, the size of the weights, so that landscapes of networks whose
     weights have other scales can be compared; a vector (bias, scale) stays where it is.
     The model and its buffers are left as they were; each point sees the same random numbers, and
     only random directions draw any from the ``generator`` (None: the global one).
 
-    Raises ValueError for another number of directions, fewer than 2 points, or a direction whose
-    names or shapes are not the model's.
+    Raises ValueError for another number of directions, fewer than 2 points, a direction whose
+    names or shapes are not the model's, a batch that is no pair, a loss that is no scalar;
+    TypeError for a model that is no Module.
 
     >>> import tapegrad as tg
     >>> model = tg.nn.Linear(1, 1, bias=False)
@@ -80,14 +82,23 @@ def loss_landscape(
 
     Source: Li et al. (2018), Visualizing the loss landscape of neural nets.
     """
-    if isinstance(loss, str):
-        from tapegrad import losses
+    from tapegrad import losses
 
-        loss = losses.get(loss)
-    params = dict(model.named_parameters())
+    loss_of = losses.get(loss)
+    if not isinstance(model, Module):
+        raise TypeError(f"loss_landscape: model must be a Module, not {type(model).__name__}")
+    if not isinstance(batch, (tuple, list)) or len(batch) < 2:
+        raise ValueError(
+            f"loss_landscape: batch must be (input, target), not a {type(batch).__name__}; the "
+            "first of a DataLoader is next(iter(loader))"
+        )
+    if isinstance(directions, Mapping):
+        raise TypeError("loss_landscape: directions must be a list of one or two dicts: [ahead]")
+    params: dict[str, Tensor] = dict(model.named_parameters())
     if isinstance(directions, int):
         chosen = [_like_filters(params, generator) for _ in range(directions)]
     else:
+        params |= dict(model.named_buffers())
         chosen = [_checked(params, direction) for direction in directions]
     if len(chosen) not in (1, 2):
         raise ValueError(f"loss_landscape: directions must be 1 or 2, not {len(chosen)}")
@@ -101,10 +112,17 @@ def loss_landscape(
         moved = {
             name: p + sum(a * d[name] for a, d in zip(amounts, chosen, strict=True))
             for name, p in params.items()
+            if p.is_floating_point()
         }
         set_rng_state(random)
         try:
-            return float(loss(functional_call(model, moved, tuple(inputs)), target))
+            value = loss_of(functional_call(model, moved, tuple(inputs)), target)
+            if value.numel() != 1:
+                raise ValueError(
+                    f"loss_landscape: the loss must be one number, and has shape {value.shape}: "
+                    "reduction='mean' makes one of it"
+                )
+            return float(value)
         finally:
             set_rng_state(random)
             for buffer, before in buffers:

@@ -30,7 +30,8 @@ def lines(ax: Any, names: Sequence[str], curves: Mapping[str, Sequence[Any]]) ->
     """Curves over layers, on a logarithmic scale."""
     for label, values in curves.items():
         ax.plot(range(len(values)), values, marker="o", markersize=3, label=label)
-    if any(0.0 < value < float("inf") for values in curves.values() for value in values):
+    known = [value for values in curves.values() for value in values if value is not None]
+    if any(0.0 < value < float("inf") for value in known):
         ax.set_yscale("log")
     _name(ax, names)
     ax.legend(frameon=False, fontsize=8)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tapegrad import Tensor, enable_grad, get_rng_state, set_rng_state
-from tapegrad.optim import Optimizer
+from tapegrad.optim import get
 
 from .module import Module
 from .plotting import figure_of
@@ -60,12 +60,15 @@ def lr_range_test(
 
     ``loss``: a function of (output, target), or a loss's name. ``data``: batches (input, target),
     gone through again when they end (a list or a DataLoader, no generator). ``optimizer``: a name,
-    a class, or an optimizer of this model, which is copied. Rates rise by the same factor from
-    ``min_lr`` to ``max_lr``; it ends early when the smoothed loss exceeds ``stop_above`` times the
-    least so far, or is not finite. Losses are averaged with weights that decay by ``smoothing``.
+    a class, or an optimizer, of this model or made without parameters, which is copied. Rates rise
+    by the same factor from ``min_lr`` to ``max_lr``; it ends early when the smoothed loss exceeds
+    ``stop_above`` times the least so far, or is not finite. Losses are averaged with weights that
+    decay by ``smoothing``.
     The model and the random state are left as they were.
 
-    Raises ValueError for rates that do not rise, fewer than 2 steps, and data without a batch.
+    Raises ValueError for rates that do not rise, fewer than 2 steps, data without a batch, an
+    optimizer of another model, and a loss that is not finite at the start; TypeError for a model
+    that is no Module, and batches that are no pairs.
 
     >>> import tapegrad as tg
     >>> _ = tg.manual_seed(0)
@@ -82,10 +85,11 @@ def lr_range_test(
         raise ValueError(f"lr_range_test: need 0 < min_lr < max_lr, not {min_lr} and {max_lr}")
     if steps < 2:
         raise ValueError(f"lr_range_test: steps must be at least 2, not {steps}")
-    if isinstance(loss, str):
-        from tapegrad import losses
+    if not isinstance(model, Module):
+        raise TypeError(f"lr_range_test: model must be a Module, not {type(model).__name__}")
+    from tapegrad import losses
 
-        loss = losses.get(loss)
+    loss_of = losses.get(loss)
     twin, step_of = _twin(model, optimizer)
     random = get_rng_state()
     rates: list[float] = []
@@ -95,13 +99,24 @@ def lr_range_test(
         batches = _again_and_again(data)
         for i in range(steps):
             rate = min_lr * (max_lr / min_lr) ** (i / (steps - 1))
-            *inputs, target = next(batches)
+            batch = next(batches)
+            if not isinstance(batch, (tuple, list)) or len(batch) < 2:
+                raise TypeError(
+                    "lr_range_test: data must be a list of batches or a DataLoader, each "
+                    f"(input, target), not a {type(batch).__name__}"
+                )
+            *inputs, target = batch
             for group in step_of.param_groups:
                 group["lr"] = rate
             step_of.zero_grad()
             with enable_grad():
-                value = loss(twin(*inputs), target)
+                value = loss_of(twin(*inputs), target)
                 value.backward()
+            if i == 0 and not value.isfinite():
+                raise ValueError(
+                    f"lr_range_test: the loss is {float(value)} before the first step; "
+                    "nn.diagnose says where that comes from"
+                )
             average = smoothing * average + (1.0 - smoothing) * float(value)
             rates.append(rate)
             smoothed.append(average / (1.0 - smoothing ** (i + 1)))
@@ -115,17 +130,16 @@ def lr_range_test(
 
 def _twin(model: Module, optimizer: Any) -> tuple[Module, Any]:
     """A copy of the model, and an optimizer of its parameters."""
-    if isinstance(optimizer, Optimizer):
-        twin, step_of = copy.deepcopy((model, optimizer))
-        return twin, step_of
-    twin = copy.deepcopy(model)
-    if isinstance(optimizer, str):
-        from tapegrad import optim
-
-        step_of = optim.get(optimizer)
+    if isinstance(optimizer, (str, type)):
+        twin = copy.deepcopy(model)
+        return twin, get(optimizer, twin.parameters())
+    twin, step_of = copy.deepcopy((model, optimizer))
+    if not step_of.param_groups:
         step_of.add_param_group({"params": list(twin.parameters())})
-        return twin, step_of
-    return twin, optimizer(twin.parameters())
+    own = {id(p) for group in step_of.param_groups for p in group["params"]}
+    if not own & {id(p) for p in twin.parameters()}:
+        raise ValueError("lr_range_test: the optimizer has none of the model's parameters")
+    return twin, step_of
 
 
 def _again_and_again(data: Iterable[Any]) -> Any:

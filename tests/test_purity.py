@@ -60,6 +60,8 @@ ALLOWED = {
     ("nn/diagnosing.py", "_health"): "numbers of a report; the model is left as it was",
     ("nn/diagnosing.py", "_rms"): "numbers of a report; the model is left as it was",
     ("nn/diagnosing.py", "_share"): "numbers of a report; the model is left as it was",
+    ("nn/diagnosing.py", "_condition"): "numbers of a report; the model is left as it was",
+    ("nn/diagnosing.py", "_bad_data"): "numbers of a report; the model is left as it was",
     ("nn/landscapes.py", "loss_landscape"): "numbers of a report; the model is left as it was",
     ("nn/rate_range.py", "lr_range_test"): "numbers of a report; the model is left as it was",
     ("nn/plotting.py", "lines"): "a picture is of values",
