@@ -10,10 +10,23 @@ from typing import Any
 
 from tapegrad import Tensor, optim
 from tapegrad.optim.lr_scheduler import LRScheduler
+from tapegrad.optim.naming import found
 from tapegrad.optim.optimizer import CLIPPING, Optimizer
 
 from .loss_operands import is_of_logits
 from .numbers_of import number
+
+#: A name means Keras's optimizer, with its learning rate where PyTorch's class has another.
+KERAS_RATES = {
+    "SGD": 0.01,
+    "Adadelta": 0.001,
+    "Adafactor": 0.001,
+    "Adagrad": 0.001,
+    "Adamax": 0.001,
+    "Lion": 0.001,
+    "NAdam": 0.001,
+    "RMSprop": 0.001,
+}
 
 
 def optimizer_for(model: Any, given: Any, clip: dict[str, Any]) -> Optimizer:
@@ -22,6 +35,10 @@ def optimizer_for(model: Any, given: Any, clip: dict[str, Any]) -> Optimizer:
     if not named:
         raise ValueError(f"compile: the model, a {type(model).__name__}, has no parameters")
     clip = {name: limit for name, limit in clip.items() if limit is not None}
+    if isinstance(given, str):
+        form, preset = found(given)
+        rate = None if given.startswith("torch") else KERAS_RATES.get(form.__name__)
+        return form(named, **({"lr": rate} if rate else {}), **preset, **clip)
     if not isinstance(given, Optimizer):
         return optim.get(given, named, **clip)
     if clip:

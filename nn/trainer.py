@@ -85,9 +85,9 @@ class Trainer:
     ) -> None:
         """Say how to train.
 
-        ``optimizer``: a name for :func:`tapegrad.optim.get` ("adam"; what is not given is at
-        PyTorch's default), a class, or an optimizer, which may be made without parameters
-        (``Adam(lr=0.01, clipnorm=1.0)``) and then gets the model's. ``loss``: a name for
+        ``optimizer``: a name for :func:`tapegrad.optim.get` ("adam"; it has Keras's learning rate,
+        0.01 for "sgd", and else PyTorch's defaults), a class, or an optimizer, which may be made
+        without parameters (``Adam(lr=0.01, clipnorm=1.0)``) and then gets the model's. ``loss``: a name for
         :func:`tapegrad.losses.get` ("categorical_crossentropy", "mse"), or what is called with
         predictions and targets; with the predictions alone where there are no targets.
         ``metrics``: names for ``nn.metrics.get`` ("accuracy"), metric objects, functions of

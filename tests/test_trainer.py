@@ -881,3 +881,15 @@ def test_is_loaded_late():
     code = "import sys, tapegrad.nn; print([m for m in sys.modules if 'tapegrad.nn.train' in m])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "name, rate",
+    [("sgd", 0.01), ("rmsprop", 0.001), ("Adadelta", 0.001), ("nadam", 0.001), ("adam", 0.001)],
+)
+def test_a_name_means_keras_learning_rate(name, rate):
+    trainer = nn.Trainer(nn.Linear(2, 1))
+    trainer.compile(name, "mse")
+    assert trainer.optimizer.param_groups[0]["lr"] == rate
+    trainer.compile("torch.optim.SGD", "mse")
+    assert trainer.optimizer.param_groups[0]["lr"] == 0.001, "PyTorch's own"
