@@ -87,9 +87,9 @@ class Trainer:
 
         ``optimizer``: a name for :func:`tapegrad.optim.get` ("adam"; it has Keras's learning rate,
         0.01 for "sgd", and else PyTorch's defaults), a class, or an optimizer, which may be made
-        without parameters (``Adam(lr=0.01, clipnorm=1.0)``) and then gets the model's. ``loss``: a name for
-        :func:`tapegrad.losses.get` ("categorical_crossentropy", "mse"), or what is called with
-        predictions and targets; with the predictions alone where there are no targets.
+        without parameters (``Adam(lr=0.01, clipnorm=1.0)``) and then gets the model's. ``loss``: a
+        name for :func:`tapegrad.losses.get` ("categorical_crossentropy", "mse"), or what is called
+        with predictions and targets; with the predictions alone where there are no targets.
         ``metrics``: names for ``nn.metrics.get`` ("accuracy"), metric objects, functions of
         predictions and targets (of a whole epoch's, which are kept for it), a list of these, or a
         dict with the names under which to log them. Where the loss is of logits
