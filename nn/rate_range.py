@@ -63,8 +63,8 @@ def lr_range_test(
     a class, or an optimizer, of this model or made without parameters, which is copied. Rates rise
     by the same factor from ``min_lr`` to ``max_lr``; it ends early when the smoothed loss exceeds
     ``stop_above`` times the least so far, or is not finite. Losses are averaged with weights that
-    decay by ``smoothing``; such an average lags behind, so that rates somewhat below the suggestion,
-    such as a third of it, are the safer ones for a long training.
+    decay by ``smoothing``; such an average lags behind, so that rates below the suggestion, such
+    as a third of it, are the safer ones for a long training.
     The model and the random state are left as they were.
 
     Raises ValueError for rates that do not rise, fewer than 2 steps, data without a batch, an
