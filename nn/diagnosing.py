@@ -191,12 +191,12 @@ def diagnose(
     are left as they were.
 
     Verdicts: *vanishing* and *exploding*, when gradients differ by a factor of 1000 between the
-    last and the first layer (or a value overflowed); *dead units*, when two thirds of a layer's
-    units are 0 for the whole batch (of 8 examples or more); *saturation*, when half of the outputs
-    of a bounded activation are on its flat parts; *large updates* (a step moves weights by more
-    than a quarter of their size), *small updates* (by less than 1e-7), and *ill-conditioned*
-    weights (above 1e6, or 1e5 for each unit). Each comes with remedies. *Bad data* and *a loss that
-    is not finite* of good outputs are told as such.
+    last and the first layer (if they vanish, those by its weights, too), or a value overflowed;
+    *dead units*, when two thirds of a layer's units are 0 for the whole batch (of 8 examples or
+    more); *saturation*, when half of the outputs of a bounded activation are on its flat parts;
+    *large updates* (a step moves weights by more than a quarter of their size), *small updates* (by
+    less than 1e-7), and *ill-conditioned* weights (above 1e6, or 1e5 for each unit). Each comes
+    with remedies. *Bad data* and a *loss not finite* of good outputs are told as such.
 
     Layers are modules that have parameters of their own or no modules inside, in the order of their
     calls; of an activation that is a function only what it does to the layers is seen. Dead units
@@ -460,7 +460,7 @@ def _problems(model: Module, loss: float, layers: Sequence[LayerHealth]) -> Iter
                 "a lower learning rate",
             ),
         )
-    elif ours * DEPTH < theirs:
+    elif ours * DEPTH < theirs and not _learns(reached):
         where = f"instead of {' and '.join(squashing)}" if squashing else "for every layer"
         yield Problem(
             "vanishing",
@@ -536,6 +536,20 @@ def _worst(
         worst = max(found, key=lambda x: getattr(x, name))
         others = f" and {len(found) - 1} more" if len(found) > 1 else ""
         yield Problem(kind, worst.name + others, figure.format(getattr(worst, name)), remedies)
+
+
+def _learns(layers: Sequence[LayerHealth]) -> bool:
+    """Whether the weights of the first layer, used once, get gradients in spite of small ones.
+
+    Those of a convolution are sums over all pixels, among which pooling has shared out the loss's;
+    in recurrent cells, used many times, they would hide what vanishes on the way.
+    """
+    of_weights = [x for x in layers if x.weight_gradient is not None]
+    if not of_weights:
+        return False
+    first, last = of_weights[0], of_weights[-1]
+    once = sum(x.name == first.name for x in layers) == 1
+    return once and (first.weight_gradient or 0.0) * DEPTH > (last.weight_gradient or 0.0)
 
 
 def _overflow(layers: Sequence[LayerHealth]) -> str | None:

@@ -180,13 +180,17 @@ class WithUnused(nn.Module):
         return found
 
 
-def pictured(activation=nn.ReLU, size=48):
+def pictured(activation=nn.ReLU, size=48, norm=True):
     """A small convolutional network whose pooling shares a gradient among size² pixels."""
     widths = (3, 8, 16)
     layers = [
         layer
         for a, b in itertools.pairwise(widths)
-        for layer in (nn.Conv2d(a, b, 3, padding=1), nn.BatchNorm2d(b), activation())
+        for layer in (
+            nn.Conv2d(a, b, 3, padding=1),
+            nn.BatchNorm2d(b) if norm else nn.Conv2d(b, b, 3, padding=1),
+            activation(),
+        )
     ]
     model = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
     return model, tg.randn(4, 3, size, size)
@@ -203,6 +207,7 @@ HEALTHY = {
     "RNN": lambda: (Reader(nn.RNN), tg.randn(4, 12, 8)),
     "a layer the loss does not see": lambda: (WithUnused(), tg.randn(4, 8)),
     "global pooling": pictured,
+    "global pooling, no normalisation": lambda: pictured(nn.GELU, 32, norm=False),
     "ReLU6": lambda: pictured(nn.ReLU6, 12),
     "one example": lambda: (mlp(8, 32, 32, 5), tg.randn(1, 8)),
     "GELU": lambda: (mlp(8, 64, 64, 5, activation=nn.GELU), tg.randn(4, 8)),
@@ -228,6 +233,27 @@ def test_healthy_networks_are_found_healthy(made):
         model, x = made()
         found = nn.diagnose(model, "cross_entropy", (x, tg.randint(0, 5, (len(x),))))
         assert found.verdicts == (), f"seed {seed}: {found}"
+
+
+class Counter(nn.Module):
+    """A cell, step by step; what comes first is forgotten."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell, self.head = nn.RNNCell(4, 8), nn.Linear(8, 5)
+        with tg.no_grad():
+            self.cell.weight_hh *= 0.1
+
+    def forward(self, x):
+        state = tg.zeros(len(x), 8)
+        for step in x.unbind(1):
+            state = self.cell(step, state)
+        return self.head(state)
+
+
+def test_gradients_vanish_in_time():
+    found = nn.diagnose(Counter(), "cross_entropy", (tg.randn(4, 20, 4), tg.randint(0, 5, (4,))))
+    assert found.verdicts == ("vanishing",)
 
 
 def test_what_the_loss_does_not_see_has_no_gradient():
@@ -287,7 +313,8 @@ def test_bad_data_and_losses_are_told_as_such():
     x[2, 1] = float("nan")
     found = nn.diagnose(mlp(4, 8, 1), "mse", (x, y))
     assert found.verdicts == ("bad data",) and "1 of 32 numbers" in str(found)
-    found = nn.diagnose(mlp(4, 8, 1), "mse", (y * tg.ones(4), y * float("inf")))
+    with np.errstate(all="ignore"):
+        found = nn.diagnose(mlp(4, 8, 1), "mse", (y * tg.ones(4), y * float("inf")))
     assert found.problems[0].where == "the target"
     model = mlp(4, 8, 1)
     with tg.no_grad():
