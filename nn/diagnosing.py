@@ -330,10 +330,8 @@ def _health(
     """The figures of a layer; ``conditions``, by weight, are computed once for all its calls."""
     module, output = seen.module, stop_gradient(seen.outputs[0])
     kind = type(module).__name__
-    weight = getattr(module, "weight", None)
-    if not isinstance(weight, Tensor) or id(weight) not in by_parameter:
-        own = module.parameters(recurse=False)
-        weight = next((p for p in own if id(p) in by_parameter), None)
+    own = {n: p for n, p in module.named_parameters(recurse=False) if id(p) in by_parameter}
+    weight = own.get("weight", next(iter(own.values()), None))
     figures: dict[str, Any] = dict.fromkeys(
         ("dead", "saturated", "weight", "weight_gradient", "update", "condition")
     )

@@ -273,6 +273,13 @@ def test_layers_with_modules_inside_are_seen():
     assert layer.name == "0"
 
 
+def test_the_iterations_of_spectral_normalisation_are_left_as_they_were():
+    model = nn.Sequential(nn.utils.parametrizations.spectral_norm(nn.Linear(4, 8)))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    nn.diagnose(model, "mse", (tg.randn(8, 4), tg.randn(8, 8)))
+    assert all((v == before[k]).all() for k, v in model.state_dict().items())
+
+
 def test_dead_units_of_sequences_are_those_of_the_last_dimension():
     model = nn.Sequential(nn.Linear(4, 10), nn.ReLU(), nn.Linear(10, 1))
     with tg.no_grad():
