@@ -18,7 +18,7 @@ from tapegrad import (
     set_rng_state,
     stop_gradient,
 )
-from tapegrad.optim import SGD, get
+from tapegrad.optim import SGD, Optimizer, get
 
 from .module import Module
 
@@ -308,7 +308,7 @@ def _updates(
     params = [p for p in model.parameters() if id(p) in by_parameter]
     if optimizer is None:
         optimizer = SGD(params, lr=0.01)
-    elif isinstance(optimizer, (str, type)):
+    elif not isinstance(optimizer, Optimizer):
         optimizer = get(optimizer, params)
     own = [p for group in optimizer.param_groups for p in group["params"]]
     if not {id(p) for p in own} & set(by_parameter):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tapegrad import Tensor, enable_grad, get_rng_state, set_rng_state
-from tapegrad.optim import get
+from tapegrad.optim import Optimizer, get
 
 from .module import Module
 from .plotting import figure_of
@@ -131,7 +131,7 @@ def lr_range_test(
 
 def _twin(model: Module, optimizer: Any) -> tuple[Module, Any]:
     """A copy of the model, and an optimizer of its parameters."""
-    if isinstance(optimizer, (str, type)):
+    if not isinstance(optimizer, Optimizer):
         twin = copy.deepcopy(model)
         return twin, get(optimizer, twin.parameters())
     twin, step_of = copy.deepcopy((model, optimizer))

@@ -438,6 +438,11 @@ def test_what_landscapes_and_range_tests_refuse():
         nn.lr_range_test(model, "mse", data)
     with pytest.raises(ValueError, match="none of the model's parameters"):
         nn.lr_range_test(model, "mse", loader, optimizer=optim.Adam(quadratic()[0].parameters()))
+    for unknown in (3, None):
+        with pytest.raises(TypeError, match="an optimizer is given by its name"):
+            nn.lr_range_test(model, "mse", loader, optimizer=unknown)
+    with pytest.raises(TypeError, match="an optimizer is given by its name"):
+        nn.diagnose(model, "mse", data, optimizer=3)
     with pytest.raises(ValueError, match="the loss is nan before the first step"):
         nn.lr_range_test(model, "mse", [(data[0] * float("nan"), data[1])])
 
