@@ -330,3 +330,16 @@ def test_wrong_kinds_of_input(wrong):
     ):
         with pytest.raises(TypeError, match=r"tg.tensor\(|\.float\(\)"):
             call(wrong)
+
+
+@pytest.mark.parametrize("size", [1e20, 1e25, 1e30])
+@pytest.mark.parametrize(
+    "layer", [lambda: nn.LayerNorm(4), lambda: nn.RMSNorm(4), lambda: nn.GroupNorm(2, 4)]
+)
+def test_squares_that_overflow_single_precision(layer, size):
+    rows = [[1.0, -1.0, 1.0, 0.0], [2.0, 0.5, -1.0, 3.0]]
+    x = tg.tensor([[size * v for v in rows[0]], rows[1]], dtype="float32")
+    with np.errstate(all="ignore"):
+        y = layer()(x)
+    exact = layer().double()(x.double())
+    np.testing.assert_allclose(y.numpy(force=True), exact.numpy(force=True), rtol=1e-5)

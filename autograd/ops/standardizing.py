@@ -52,14 +52,25 @@ def _standardize(x: Any, eps: Any, *, axis: tuple[int, ...], centred: bool) -> A
         x = x + np.multiply(eps, 0.0)
     if not centred:
         square = _mean_product(x, x, axis)
-        return x * (1.0 / np.sqrt(square + eps)), square
+        return _beyond(x, x * (1.0 / np.sqrt(square + eps)), square, eps, axis), square
     centre = _mean(x, axis)
     y = x - centre
     square = _mean_product(y, y, axis)
     scale = 1.0 / np.sqrt(square + eps)
-    if type(y) is type(scale) is ndarray:
+    if type(y) is type(scale) is ndarray and np.isfinite(square).all():
         return np.multiply(y, scale, out=y), square, centre
-    return y * scale, square, centre
+    return _beyond(y, y * scale, square, eps, axis), square, centre
+
+
+def _beyond(about: Any, y: Any, square: Any, eps: Any, axis: tuple[int, ...]) -> Any:
+    """y, put right where the squares were too large for the dtype though the elements are not."""
+    over = np.isinf(square)
+    if type(over) is not ndarray or not over.any():
+        return y
+    top = np.abs(about).max(axis=axis, keepdims=True)
+    part = about / np.where(over, top, 1.0)
+    found = part / np.sqrt(_mean_product(part, part, axis) + eps / top / top)
+    return np.where(over, found, y)
 
 
 def _pull(g: Any, outputs: Any, x: Any, eps: Any, *, axis: tuple[int, ...], centred: bool) -> Any:
