@@ -175,8 +175,8 @@ def test_killed_at_random_moments(unbroken, tmp_path, kills):
     moments = random.Random(os.urandom(8))
     path = tmp_path / "run" / "checkpoint.safetensors"
     before, waited = None, []
-    for killed in range(kills):
-        process = begin(tmp_path, 0.02)
+    for _ in range(kills):
+        process = begin(tmp_path, 0.04)
         begun = time.monotonic()
         # only from when it has saved anew: what comes before would be the same run again
         while process.poll() is None and time.monotonic() - begun < 60:
@@ -187,7 +187,7 @@ def test_killed_at_random_moments(unbroken, tmp_path, kills):
         time.sleep(waited[-1])
         process.send_signal(signal.SIGKILL)
         _, said = process.communicate(timeout=60)
-        if process.returncode == 0 and killed:  # it was quicker, and has come to its end
+        if process.returncode == 0:  # it was quicker, and has come to its end
             break
         assert process.returncode == -signal.SIGKILL, said.decode()
         before = path.stat().st_mtime_ns
