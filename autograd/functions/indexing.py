@@ -90,6 +90,8 @@ def _raw_item(item: Any) -> Any:
 
 def _without_tensors(items: Any) -> Any:
     if isinstance(items, list):
+        if {int}.issuperset(map(type, items)):  # what a loader asks for, at every batch
+            return items
         return [_without_tensors(i) for i in items]
     return items.tolist() if isinstance(items, Tensor) else items
 
